@@ -1,1 +1,18 @@
-//! Rings.
+//! The rings under [littoral](https://docs.rs/littoral): what a platform can do, and nothing else.
+//!
+//! A [`Ring`] takes entries, submits them, and gives completions back. [`Native`] is the one of
+//! the platform that this crate was compiled for. Databases do not use this crate: they use
+//! `littoral`, which gives I/O its meaning (whole reads and writes, order, cancellation, teardown)
+//! above any ring.
+//!
+//! Backends are named by mechanism: `uring`, `opfs`, `simulated`. [`Faulty`] wraps any of them and
+//! misbehaves by a seed, within what a ring is allowed to do.
+
+mod errno;
+mod ring;
+
+pub use errno::Errno;
+pub use ring::{
+    Cqe, Direct, Doorbell, FileKind, Full, Handle, Limits, Name, Op, OpenFlags, Report, Ring,
+    Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
+};

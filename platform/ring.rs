@@ -1,0 +1,364 @@
+//! What a platform is: a ring of entries, a doorbell, and direct calls.
+//!
+//! An entry ([`Sqe`]) goes in by [`Ring::push`], becomes the platform's business with
+//! [`Ring::submit`], and comes back exactly once as a completion ([`Cqe`]) from [`Ring::reap`].
+//! Nothing here retries, resumes, reorders or splits for policy: a backend may answer any short
+//! count, and what that means is decided once, above, for all of them.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use crate::Errno;
+
+/// Names an entry from push to reap. The engine packs a slot and its generation into it, never a
+/// pointer, so that a late or stale completion is recognised and not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(pub u64);
+
+/// An open file as the platform knows it: a descriptor, or an index into a table of access handles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Handle(pub u32);
+
+/// A run of memory. Laid out as the kernel's `iovec`, so that an array of spans is one of those.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Span {
+    /// The first byte.
+    pub ptr: *mut u8,
+    /// How many bytes.
+    pub len: usize,
+}
+
+// SAFETY: a span is an address and a length; who may touch the bytes is decided by the owner of the
+// memory, and by the promise of `Ring::push`.
+unsafe impl Send for Span {}
+// SAFETY: as above; sharing the two numbers shares no access to the bytes.
+unsafe impl Sync for Span {}
+
+/// A name below the driver's root, as UTF-8 followed by a NUL that `len` does not count.
+#[derive(Clone, Copy, Debug)]
+pub struct Name {
+    /// The first byte.
+    pub ptr: *const u8,
+    /// Bytes before the NUL.
+    pub len: usize,
+}
+
+// SAFETY: as for `Span`: two numbers, whose memory the pusher keeps alive until the completion.
+unsafe impl Send for Name {}
+// SAFETY: as above.
+unsafe impl Sync for Name {}
+
+impl Name {
+    /// The name as text.
+    ///
+    /// # Safety
+    /// `ptr` must point to `len` bytes of UTF-8 that stay alive and unchanged for `'a`.
+    #[must_use]
+    pub unsafe fn as_str<'a>(self) -> &'a str {
+        // SAFETY: the caller's promise.
+        unsafe { core::str::from_utf8_unchecked(core::slice::from_raw_parts(self.ptr, self.len)) }
+    }
+}
+
+bitflags::bitflags! {
+    /// How to open a file. A file is always opened for reading.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OpenFlags: u8 {
+        /// Open for writing too.
+        const WRITE = 1;
+        /// Create the file if there is none; needs `WRITE`.
+        const CREATE = 1 << 1;
+        /// With `CREATE`: fail with `EEXIST` if there is one.
+        const EXCLUSIVE = 1 << 2;
+    }
+}
+
+/// What a flush covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyncKind {
+    /// Contents and size.
+    Data,
+    /// Contents, size and metadata.
+    Full,
+}
+
+/// What a name or handle stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileKind {
+    /// A regular file.
+    #[default]
+    File,
+    /// A directory.
+    Directory,
+    /// Something else: a device, a pipe, a socket.
+    Other,
+}
+
+/// What is known of an open file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// File, directory, or other.
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    /// Equal for two handles exactly if they are the same file: device and inode, or the handle's
+    /// own place where a file cannot be open twice.
+    pub identity: (u64, u64),
+}
+
+/// One operation, as plain data.
+#[derive(Clone, Copy, Debug)]
+pub enum Op {
+    /// Opens `name`; the result is a [`Handle`]'s number. Directories may be refused with `EISDIR`
+    /// here or be found out by `Stat`.
+    Open {
+        /// Below the root.
+        name: Name,
+        /// How.
+        flags: OpenFlags,
+    },
+    /// Closes a handle. It is gone afterwards whatever the result says.
+    Close {
+        /// Which.
+        file: Handle,
+    },
+    /// Fills `stat`; the result is the size.
+    Stat {
+        /// Of which file.
+        file: Handle,
+        /// Where to.
+        stat: *mut Stat,
+    },
+    /// The result is the size in bytes.
+    Size {
+        /// Of which file.
+        file: Handle,
+    },
+    /// Reads into one span; the result is a count, 0 only at or past the end.
+    Read {
+        /// From which file.
+        file: Handle,
+        /// Byte offset in the file.
+        at: u64,
+        /// Where to.
+        span: Span,
+    },
+    /// Reads into several spans in order.
+    Readv {
+        /// From which file.
+        file: Handle,
+        /// Byte offset in the file.
+        at: u64,
+        /// The first span.
+        spans: *const Span,
+        /// How many.
+        count: u32,
+    },
+    /// Writes one span; the result is a count.
+    Write {
+        /// To which file.
+        file: Handle,
+        /// Byte offset in the file.
+        at: u64,
+        /// Where from.
+        span: Span,
+    },
+    /// Writes several spans in order.
+    Writev {
+        /// To which file.
+        file: Handle,
+        /// Byte offset in the file.
+        at: u64,
+        /// The first span.
+        spans: *const Span,
+        /// How many.
+        count: u32,
+    },
+    /// Flushes what earlier, finished writes left to be flushed.
+    Sync {
+        /// Of which file.
+        file: Handle,
+        /// How much of it.
+        kind: SyncKind,
+    },
+    /// Cuts or grows the file to `len` bytes.
+    Truncate {
+        /// Which file.
+        file: Handle,
+        /// The new size.
+        len: u64,
+    },
+    /// Removes a name.
+    Remove {
+        /// Below the root.
+        name: Name,
+    },
+    /// Asks for the end of another entry. The result is 0 if it was found and cancelled; the
+    /// target's own completion says what happened to it.
+    Cancel {
+        /// The target.
+        target: Tag,
+    },
+}
+
+// SAFETY: an `Op` is addresses and numbers; see `Span` and `Name`.
+unsafe impl Send for Op {}
+// SAFETY: as above.
+unsafe impl Sync for Op {}
+
+/// A submission entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Sqe {
+    /// Comes back with the completion.
+    pub tag: Tag,
+    /// What to do.
+    pub op: Op,
+}
+
+/// A completion entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cqe {
+    /// That of the entry.
+    pub tag: Tag,
+    /// A count, a size, a handle's number or 0, by the operation; or why not.
+    pub result: Result<u64, Errno>,
+}
+
+/// The ring has no room now. Submitting and reaping makes some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// What the engine must know of a ring to use it well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Entries that may be in flight at once; the completion side can hold as many.
+    pub in_flight: u32,
+    /// Spans that one vectored call takes.
+    pub spans_per_call: usize,
+    /// Bytes that one call moves at most.
+    pub bytes_per_call: usize,
+    /// The largest offset + length a file can have.
+    pub offset_max: u64,
+    /// Whether a thread may wait for this ring. Where it may not, names need the host's turn.
+    pub may_block: bool,
+    /// Entries are done when `submit` returns, except those that need the host's turn.
+    pub executes_at_submit: bool,
+    /// A file can be open once only: the engine shares the one handle.
+    pub one_handle_per_file: bool,
+    /// What one write call costs, in bytes that could be written meanwhile. Queued adjacent writes
+    /// are merged while their bytes stay below it; 0 where merging does not pay.
+    pub write_call_cost: usize,
+    /// The same for reads.
+    pub read_call_cost: usize,
+}
+
+/// What a driver asks of its ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The folder below which all names live: a path natively, a folder below the origin's root in
+    /// a browser. `None` is the current folder, and the origin's root.
+    pub root: Option<String>,
+    /// Entries that must be able to be in flight at once.
+    pub in_flight: u32,
+}
+
+/// Why there is no ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetupError {
+    /// The step that failed, and what to do about it.
+    pub what: String,
+    /// The platform's code for it.
+    pub code: Errno,
+}
+
+/// What a platform chose, and what it was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The mechanism: `uring`, `threads`, `opfs`, `simulated`.
+    pub backend: &'static str,
+    /// What is in use: flags, features, sizes.
+    pub chosen: Vec<String>,
+    /// What was asked for and refused, with the code.
+    pub refused: Vec<(String, Errno)>,
+}
+
+/// A ring of entries: all that a platform is.
+///
+/// # Safety
+/// The implementor promises:
+/// - every tag that `push` accepted comes out of `reap` exactly once, as long as the ring lives and
+///   is submitted and waited for;
+/// - after that, and after a `push` that was refused, the memory which the entry pointed to (spans,
+///   the array of spans, the name, the stat) is not touched any more;
+/// - a count in a completion never exceeds the bytes of the entry.
+pub unsafe trait Ring: Send {
+    /// What the engine must know. Constant over the ring's life.
+    fn limits(&self) -> &Limits;
+
+    /// Takes an entry. It may start at once or with the next `submit`.
+    ///
+    /// # Errors
+    /// [`Full`] if there is no room before the next `submit` or `reap`; nothing was taken.
+    ///
+    /// # Safety
+    /// All that the entry points to (spans with their memory, the span array, the name, the stat)
+    /// stays alive, and unaliased by writers or, where the entry writes to it, by anyone, until the
+    /// tag was reaped. The handle is open until then.
+    unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full>;
+
+    /// Hands every pushed entry to the platform, without waiting.
+    ///
+    /// # Errors
+    /// The platform takes no entries now (`EAGAIN`, `EBUSY`, `EINTR`: reap and try again) or is dead
+    /// (any other). What was pushed stays pushed.
+    fn submit(&mut self) -> Result<(), Errno>;
+
+    /// How many entries were pushed and not submitted: what [`Doorbell::wait`] may submit.
+    fn unsubmitted(&self) -> u32;
+
+    /// The next completion, `None` when there is none now.
+    fn reap(&mut self) -> Option<Cqe>;
+
+    /// What to wait on, and to wake a waiter with.
+    fn doorbell(&self) -> Arc<dyn Doorbell>;
+
+    /// What a thread may do by itself, at once.
+    fn direct(&self) -> Arc<dyn Direct>;
+
+    /// `turn` is to be called on the host's next turn after a [`Doorbell::ring`] or after a
+    /// completion that came from outside `submit`. Only rings that may not block heed it.
+    fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {
+        drop(turn);
+    }
+
+    /// What was chosen and refused.
+    fn report(&self) -> Report;
+}
+
+/// Waits for a ring without holding it.
+pub trait Doorbell: Send + Sync {
+    /// Submits up to `unsubmitted` entries (those that [`Ring::unsubmitted`] counted while the ring
+    /// was held), then returns when a completion can be reaped, [`Doorbell::ring`] was called since
+    /// the last wait, or the time is over. May return early.
+    ///
+    /// # Errors
+    /// As [`Ring::submit`].
+    fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno>;
+
+    /// Wakes the waiter, or the next one. Where nothing can wait, asks the host for a turn.
+    fn ring(&self);
+}
+
+/// Operations executed by the calling thread, now.
+pub trait Direct: Send + Sync {
+    /// Executes `op` and answers what its completion would have said; `EAGAIN` where only the
+    /// host's turn could do it.
+    ///
+    /// # Errors
+    /// As the operation's completion.
+    ///
+    /// # Safety
+    /// As [`Ring::push`], until the call returns.
+    unsafe fn call(&self, op: &Op) -> Result<u64, Errno>;
+}
