@@ -60,6 +60,7 @@ errnos! {
     NOSYS = 38, "not implemented";
     NOTEMPTY = 39, "directory not empty";
     LOOP = 40, "too many symbolic links";
+    TIME = 62, "timer expired";
     OVERFLOW = 75, "value too large";
     OPNOTSUPP = 95, "not supported";
     TIMEDOUT = 110, "timed out";

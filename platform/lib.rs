@@ -16,3 +16,14 @@ pub use ring::{
     Cqe, Direct, Doorbell, FileKind, Full, Handle, Limits, Name, Op, OpenFlags, Report, Ring,
     Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
 };
+
+cfg_if::cfg_if! {
+    if #[cfg(target_os = "linux")] {
+        mod uring;
+        pub use uring::Uring;
+        /// The ring of the platform that this crate was compiled for.
+        pub type Native = Uring;
+    } else {
+        compile_error!("littoral-platform has no ring for this target. There is `uring` for Linux.");
+    }
+}

@@ -1,0 +1,173 @@
+//! Waiting for the ring without holding it, and being woken from outside.
+//!
+//! The waiter sleeps in `io_uring_enter(min_complete = 1)`, so a bell has to become a completion:
+//! an eventfd that the ring polls. `ring` writes to it only if somebody waits:
+//!
+//! ```text
+//!            wait                      ring                          wait returns
+//!   IDLE ----------------> WAITING ----------------> RUNG (written) --------------> IDLE
+//!     \                                                                              ^
+//!      `--- ring --> RUNG (nothing written) --- wait: submits, does not sleep -------'
+//! ```
+//!
+//! The poll is one-shot: its completion is taken by whoever holds the ring, who arms it again. That
+//! may happen before the waiter has even entered the kernel, and then the bell would be lost. So
+//! the eventfd is emptied by the holder only, just before it arms the poll, and is filled again if
+//! the state still says `RUNG`: the waiter of that bell has not returned. The new poll then fires
+//! at once, until the waiter has seen it.
+
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::time::Duration;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, opcode, squeue};
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+
+use super::direct::errno;
+use super::{BELL, code};
+use crate::{Doorbell, Errno};
+
+const IDLE: u8 = 0;
+const WAITING: u8 = 1;
+const RUNG: u8 = 2;
+
+/// Longer than anybody waits, and far from the kernel's overflow. Waiting may return early.
+const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 30);
+
+/// What the holder of the ring and a waiter share.
+///
+/// The two touch different halves of `ring`: its queues belong to the holder of `&mut Uring`, the
+/// waiter only calls the kernel. A waiter keeps all of it alive, so that the ring's descriptor
+/// cannot be closed, or be another file's, under its feet.
+pub(super) struct Bell {
+    pub(super) ring: IoUring,
+    eventfd: OwnedFd,
+    /// One of the three states above.
+    state: AtomicU8,
+    /// There are completions that never were in the kernel: nothing would wake a waiter for them.
+    made: AtomicBool,
+    /// `IORING_FEAT_EXT_ARG`: a wait takes a timeout. Else the ring's descriptor is polled.
+    timeouts: bool,
+}
+
+impl Bell {
+    pub(super) fn new(ring: IoUring, timeouts: bool) -> Result<Bell, Errno> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let eventfd = rustix::event::eventfd(0, flags).map_err(errno)?;
+        let (state, made) = (AtomicU8::new(IDLE), AtomicBool::new(false));
+        Ok(Bell { ring, eventfd, state, made, timeouts })
+    }
+
+    /// The entry that turns the next bell into a completion.
+    pub(super) fn poll(&self) -> squeue::Entry {
+        let readable = u32::from(PollFlags::IN.bits());
+        opcode::PollAdd::new(Fd(self.eventfd.as_raw_fd()), readable).build().user_data(BELL.0)
+    }
+
+    /// Empties the eventfd, unless its waiter has not returned. By the holder, before each `poll`.
+    pub(super) fn reset(&self) {
+        let mut count = [0; 8];
+        // Refused with EAGAIN if it is empty, which is just as good.
+        let _ = rustix::io::read(&self.eventfd, &mut count);
+        if self.state.load(Ordering::SeqCst) == RUNG {
+            self.write();
+        }
+    }
+
+    /// Says whether there are completions that the kernel does not know of.
+    pub(super) fn set_made(&self, any: bool) {
+        self.made.store(any, Ordering::SeqCst);
+        // Sequentially consistent with `wait`, which stores its state and then reads `made`: one
+        // of the two sees the other.
+        if any && self.state.load(Ordering::SeqCst) == WAITING {
+            self.ring();
+        }
+    }
+
+    fn write(&self) {
+        // Refused with EAGAIN only if it is full: then it is readable, which is all we want.
+        let _ = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
+    }
+
+    /// Submits `entries` and, if the kernel took all of them and `sleep` says so, waits for one
+    /// completion.
+    fn enter(&self, entries: u32, sleep: bool, timeout: Option<Duration>) -> Result<(), Errno> {
+        let timespec = timeout.map(|timeout| Timespec::from(timeout.min(TIMEOUT_MAX)));
+        let by_poll = sleep && timespec.is_some() && !self.timeouts;
+        let mut flags = EnterFlags::empty();
+        let mut args = SubmitArgs::new();
+        if sleep && !by_poll {
+            flags |= EnterFlags::GETEVENTS;
+            if let Some(timespec) = &timespec {
+                flags |= EnterFlags::EXT_ARG;
+                args = args.timespec(timespec);
+            }
+        }
+        let arg = flags.contains(EnterFlags::EXT_ARG).then_some(&args);
+        let want = u32::from(flags.contains(EnterFlags::GETEVENTS));
+        let submitted = if entries == 0 && want == 0 {
+            0
+        } else {
+            // SAFETY: what the entries point to is alive by the promise of `Ring::push`; the
+            // argument is a `SubmitArgs` exactly if EXT_ARG says so, and is alive, as is the time
+            // it points to. The kernel returns before it waits if it did not take every entry.
+            let entered = unsafe { self.ring.submitter().enter(entries, want, flags.bits(), arg) };
+            match entered.map_err(|error| code(&error)) {
+                Ok(submitted) => submitted,
+                // Time is over, or a signal came: both are an early return.
+                Err(Errno::TIME | Errno::INTR) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        };
+        if by_poll && submitted == entries as usize {
+            return self.poll_ring(timeout.unwrap_or(TIMEOUT_MAX));
+        }
+        Ok(())
+    }
+
+    /// Waits for a completion the way kernels before 5.11 let us wait with a timeout.
+    fn poll_ring(&self, timeout: Duration) -> Result<(), Errno> {
+        let timeout = timeout.min(TIMEOUT_MAX);
+        let timespec = rustix::event::Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        // SAFETY: the descriptor is the ring's own, open as long as `self`.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
+        match rustix::event::poll(
+            &mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)],
+            Some(&timespec),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(errno(error)),
+        }
+    }
+}
+
+impl Doorbell for Bell {
+    fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+        let (idle, waiting) = (IDLE, WAITING);
+        match self.state.compare_exchange(idle, waiting, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => {
+                let sleep = !self.made.load(Ordering::SeqCst);
+                let entered = self.enter(unsubmitted, sleep, timeout);
+                self.state.swap(IDLE, Ordering::SeqCst);
+                entered
+            }
+            // Rung while nobody waited, or rung for another: submit, and do not sleep.
+            Err(RUNG) => {
+                self.state.swap(IDLE, Ordering::SeqCst);
+                self.enter(unsubmitted, false, None)
+            }
+            // There is one waiter by contract. A second one must not take the first one's state.
+            Err(_) => self.enter(unsubmitted, false, None),
+        }
+    }
+
+    fn ring(&self) {
+        if self.state.swap(RUNG, Ordering::SeqCst) == WAITING {
+            self.write();
+        }
+    }
+}

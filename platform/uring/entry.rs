@@ -1,0 +1,108 @@
+//! From an [`Op`] to the kernel's entry.
+
+use std::os::fd::RawFd;
+
+use io_uring::types::{Fd, FsyncFlags};
+use io_uring::{Probe, opcode, squeue};
+
+use super::BYTES_PER_CALL;
+use super::direct::{MODE, open_flags, raw};
+use crate::{Op, Span, SyncKind};
+
+bitflags::bitflags! {
+    /// The operations that this kernel's ring executes; the others are direct calls.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) struct Ops: u16 {
+        const READV = 1;
+        const WRITEV = 1 << 1;
+        const FSYNC = 1 << 2;
+        const POLL_ADD = 1 << 3;
+        const READ = 1 << 4;
+        const WRITE = 1 << 5;
+        const OPENAT = 1 << 6;
+        const CLOSE = 1 << 7;
+        const ASYNC_CANCEL = 1 << 8;
+        const UNLINKAT = 1 << 9;
+        const FTRUNCATE = 1 << 10;
+        /// What every ring has had since Linux 5.1, before rings could be asked.
+        const FIRST = Self::READV.bits() | Self::WRITEV.bits() | Self::FSYNC.bits()
+            | Self::POLL_ADD.bits();
+    }
+}
+
+/// Each operation with its code and the kernel that brought it.
+pub(super) const CODES: [(Ops, u8, &str); 11] = [
+    (Ops::READV, opcode::Readv::CODE, "5.1"),
+    (Ops::WRITEV, opcode::Writev::CODE, "5.1"),
+    (Ops::FSYNC, opcode::Fsync::CODE, "5.1"),
+    (Ops::POLL_ADD, opcode::PollAdd::CODE, "5.1"),
+    (Ops::ASYNC_CANCEL, opcode::AsyncCancel::CODE, "5.5"),
+    (Ops::READ, opcode::Read::CODE, "5.6"),
+    (Ops::WRITE, opcode::Write::CODE, "5.6"),
+    (Ops::OPENAT, opcode::OpenAt::CODE, "5.6"),
+    (Ops::CLOSE, opcode::Close::CODE, "5.6"),
+    (Ops::UNLINKAT, opcode::UnlinkAt::CODE, "5.11"),
+    (Ops::FTRUNCATE, opcode::Ftruncate::CODE, "6.9"),
+];
+
+impl Ops {
+    /// What a kernel's answer to the probe says.
+    pub(super) fn of(probe: &Probe) -> Ops {
+        CODES.iter().filter(|(_, code, _)| probe.is_supported(*code)).map(|(op, ..)| *op).collect()
+    }
+}
+
+/// The entry for `op`, without its tag; `None` if a direct call executes it.
+#[inline]
+pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
+    let (needs, entry) = match *op {
+        Op::Read { file, at, span } => {
+            let entry = opcode::Read::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build();
+            (Ops::READ, entry)
+        }
+        Op::Write { file, at, span } => {
+            let entry = opcode::Write::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build();
+            (Ops::WRITE, entry)
+        }
+        Op::Readv { file, at, spans, count } => {
+            let entry = opcode::Readv::new(Fd(raw(file)), spans.cast(), count).offset(at).build();
+            (Ops::READV, entry)
+        }
+        Op::Writev { file, at, spans, count } => {
+            let entry = opcode::Writev::new(Fd(raw(file)), spans.cast(), count).offset(at).build();
+            (Ops::WRITEV, entry)
+        }
+        Op::Sync { file, kind } => {
+            let flags = match kind {
+                SyncKind::Data => FsyncFlags::DATASYNC,
+                SyncKind::Full => FsyncFlags::empty(),
+            };
+            (Ops::FSYNC, opcode::Fsync::new(Fd(raw(file))).flags(flags).build())
+        }
+        Op::Open { name, flags } => {
+            let entry = opcode::OpenAt::new(Fd(root), name.ptr.cast())
+                .flags(open_flags(flags).bits().cast_signed())
+                .mode(MODE.bits())
+                .build();
+            (Ops::OPENAT, entry)
+        }
+        Op::Close { file } => (Ops::CLOSE, opcode::Close::new(Fd(raw(file))).build()),
+        Op::Truncate { file, len } => {
+            (Ops::FTRUNCATE, opcode::Ftruncate::new(Fd(raw(file)), len).build())
+        }
+        Op::Remove { name } => {
+            (Ops::UNLINKAT, opcode::UnlinkAt::new(Fd(root), name.ptr.cast()).build())
+        }
+        Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
+        // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer: `fstat` does not.
+        Op::Stat { .. } | Op::Size { .. } => return None,
+    };
+    ops.contains(needs).then_some(entry)
+}
+
+/// A length as the entry's 32 bits. What is cut off is a short count, never a wrapped one.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // `BYTES_PER_CALL` is below 2^31.
+fn len(span: Span) -> u32 {
+    span.len.min(BYTES_PER_CALL) as u32
+}

@@ -1,0 +1,255 @@
+//! `io_uring`, on Linux.
+//!
+//! - `setup` climbs down a ladder of flags and sizes until the kernel agrees, probes what it can
+//!   do, and says why where it refuses.
+//! - `entry` translates an operation into the kernel's entry, `direct` into system calls. Every
+//!   operation has both: what this kernel's ring lacks is called directly in [`Ring::push`], and its
+//!   completion waits in `made` for [`Ring::reap`]. The caller sees the same results.
+//! - `doorbell` waits without holding the ring.
+//!
+//! # Who touches what
+//!
+//! The ring lies in an [`Arc`], because a waiter uses its descriptor while another thread pushes.
+//! Its two queues in shared memory have one user each side, though: the kernel, and the holder of
+//! `&mut Uring`. That is why the crate's `submission_shared` and `completion_shared` are sound here,
+//! and why they appear in this file only.
+//!
+//! # In flight
+//!
+//! `live` counts what was pushed and not reaped. It never exceeds what the completion queue holds
+//! besides the doorbell's entry, so that the queue cannot overflow. If it did all the same, the
+//! kernel keeps the rest and raises a flag: an empty queue with the flag up is flushed before it is
+//! believed.
+//!
+//! The submission queue may be shorter: it holds what was pushed since the last submit. One of its
+//! entries is kept free, so that the doorbell can always be armed again.
+//!
+//! # Dropping
+//!
+//! Closing a ring does not wait for its operations (teardown runs in a kernel worker), so whoever
+//! drops a `Uring` with entries in flight must keep their memory alive for ever. The engine drains
+//! first. Nothing that the ring itself owns is written by the kernel after the drop: the doorbell's
+//! poll has no memory, and results made by direct calls are there already. A waiter, or a doorbell
+//! somewhere, keeps the descriptor open.
+
+mod direct;
+mod doorbell;
+mod entry;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use self::direct::Files;
+use self::doorbell::Bell;
+use self::entry::{Ops, encode};
+use crate::{
+    Cqe, Direct, Doorbell, Errno, Full, Limits, Report, Ring, Setup, SetupError, Sqe, Tag,
+};
+
+/// Bytes that one read or write moves at most: the kernel's `MAX_RW_COUNT` with pages of 4 KiB.
+const BYTES_PER_CALL: usize = 0x7fff_f000;
+/// Spans that one call takes: the kernel's `UIO_MAXIOV`.
+const SPANS_PER_CALL: usize = 1024;
+/// The tag of the doorbell's poll.
+const BELL: Tag = Tag(u64::MAX);
+/// Tags from here on are the ring's own.
+const RESERVED: u64 = u64::MAX - 1;
+
+/// An `io_uring` and what it takes to use it well.
+///
+/// Tags `u64::MAX` and `u64::MAX - 1` are its own: no pushed entry may carry them. Names are
+/// relative to the root; created files get mode `0644` less the umask; every descriptor is
+/// close-on-exec.
+pub struct Uring {
+    bell: Arc<Bell>,
+    files: Arc<Files>,
+    /// `files.root()`, at hand for entries.
+    root: RawFd,
+    /// What the kernel's ring executes; the rest is called directly.
+    ops: Ops,
+    /// Completions of direct calls.
+    made: VecDeque<Cqe>,
+    /// Entries pushed and not reaped.
+    live: u32,
+    /// Submission entries that pushes may use: all but the doorbell's.
+    room: usize,
+    /// The doorbell's poll is in the submission queue or in the kernel.
+    armed: bool,
+    limits: Limits,
+    report: Report,
+}
+
+/// The number in an error of the `io-uring` crate.
+fn code(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::IO, Errno::from_raw)
+}
+
+impl Uring {
+    /// Sets up a ring, opens the root, and checks that entries come back.
+    ///
+    /// # Errors
+    /// The root cannot be opened, or the kernel has no ring for this process; `what` names the
+    /// likely cause and the remedy.
+    pub fn new(setup: &Setup) -> Result<Uring, SetupError> {
+        setup::new(setup)
+    }
+
+    /// Puts the doorbell's poll into the submission queue, which has an entry kept free for it.
+    #[cold]
+    fn arm(&mut self) {
+        self.bell.reset();
+        let poll = self.bell.poll();
+        // SAFETY: `&mut self` is the one holder of the queue. The poll points to no memory.
+        self.armed = unsafe { self.bell.ring.submission_shared().push(&poll) }.is_ok();
+        // At once: a thread that is about to wait may have counted the entries already.
+        let _ = self.enter();
+    }
+
+    /// Submits until nothing is left or the kernel takes no more.
+    fn enter(&self) -> Result<(), Errno> {
+        loop {
+            match self.bell.ring.submit() {
+                // A waiter may have submitted them in the meantime: see what is left.
+                _ if self.unsubmitted() == 0 => return Ok(()),
+                Ok(0) => return Err(Errno::AGAIN),
+                // Without SUBMIT_ALL the kernel stops behind an entry that it finds bad.
+                Ok(_) => {}
+                Err(error) => return Err(code(&error)),
+            }
+        }
+    }
+
+    /// Executes the entry by a direct call, and keeps its completion.
+    ///
+    /// # Safety
+    /// As [`Ring::push`].
+    #[cold]
+    unsafe fn make(&mut self, sqe: &Sqe) {
+        // SAFETY: the caller's promise covers the call.
+        let result = unsafe { self.files.call(&sqe.op) };
+        self.made.push_back(Cqe { tag: sqe.tag, result });
+        self.live += 1;
+        self.bell.set_made(true);
+    }
+
+    #[cold]
+    fn reap_made(&mut self) -> Option<Cqe> {
+        let cqe = self.made.pop_front();
+        self.live -= u32::from(cqe.is_some());
+        if self.made.is_empty() {
+            self.bell.set_made(false);
+        }
+        cqe
+    }
+
+    /// The completion queue is empty: is it true? Says whether to look again.
+    #[inline]
+    fn look_again(&mut self) -> bool {
+        // SAFETY: `&mut self` is the one holder of the queue.
+        let overflowed = unsafe { self.bell.ring.submission_shared() }.cq_overflow();
+        if overflowed {
+            return self.flush();
+        }
+        if !self.armed {
+            self.arm();
+        }
+        false
+    }
+
+    /// Asks the kernel for the completions that found no room. Says whether some came.
+    #[cold]
+    fn flush(&mut self) -> bool {
+        let flags = io_uring::EnterFlags::GETEVENTS.bits();
+        // SAFETY: there are no entries and no argument, and nothing is waited for.
+        let flushed = unsafe { self.bell.ring.submitter().enter::<()>(0, 0, flags, None) };
+        // SAFETY: `&mut self` is the one holder of the queue.
+        flushed.is_ok() && !unsafe { self.bell.ring.completion_shared() }.is_empty()
+    }
+}
+
+// SAFETY: the kernel completes every entry that it took exactly once, and has done with its memory
+// by then; a direct call has done with it before `push` returns. Counts are the kernel's. Entries
+// that the kernel did not take stay in the submission queue, which `unsubmitted` counts.
+unsafe impl Ring for Uring {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    #[inline]
+    unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full> {
+        debug_assert!(sqe.tag.0 < RESERVED, "tags from {RESERVED} on are the ring's own");
+        if self.live >= self.limits.in_flight {
+            return Err(Full);
+        }
+        let Some(entry) = encode(&sqe.op, self.ops, self.root) else {
+            // SAFETY: the caller's promise, handed on.
+            unsafe { self.make(sqe) };
+            return Ok(());
+        };
+        // SAFETY: `&mut self` is the one holder of the queue.
+        let mut queue = unsafe { self.bell.ring.submission_shared() };
+        if queue.len() >= self.room {
+            return Err(Full);
+        }
+        // SAFETY: what the entry points to is alive until its completion was reaped, by the
+        // caller's promise.
+        if unsafe { queue.push(&entry.user_data(sqe.tag.0)) }.is_err() {
+            return Err(Full);
+        }
+        self.live += 1;
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<(), Errno> {
+        if self.unsubmitted() == 0 { Ok(()) } else { self.enter() }
+    }
+
+    fn unsubmitted(&self) -> u32 {
+        // SAFETY: the holder of `&Uring` keeps away the holder of `&mut Uring`, the one writer of
+        // the queue; the queue's object is gone before anybody else of this side can come.
+        let queued = unsafe { self.bell.ring.submission_shared() }.len();
+        u32::try_from(queued).unwrap_or(u32::MAX)
+    }
+
+    #[inline]
+    fn reap(&mut self) -> Option<Cqe> {
+        if !self.made.is_empty() {
+            return self.reap_made();
+        }
+        loop {
+            // SAFETY: `&mut self` is the one holder of the queue.
+            let next = unsafe { self.bell.ring.completion_shared() }.next();
+            match next {
+                Some(cqe) if cqe.user_data() < RESERVED => {
+                    self.live -= 1;
+                    let result = match u64::try_from(cqe.result()) {
+                        Ok(value) => Ok(value),
+                        Err(_) => Err(Errno::from_raw(-cqe.result())),
+                    };
+                    return Some(Cqe { tag: Tag(cqe.user_data()), result });
+                }
+                // The bell rang, or the thread that armed it has ended.
+                Some(_) => self.armed = false,
+                None if self.look_again() => {}
+                None => return None,
+            }
+        }
+    }
+
+    fn doorbell(&self) -> Arc<dyn Doorbell> {
+        self.bell.clone()
+    }
+
+    fn direct(&self) -> Arc<dyn Direct> {
+        self.files.clone()
+    }
+
+    fn report(&self) -> Report {
+        self.report.clone()
+    }
+}

@@ -1,0 +1,196 @@
+//! Waiting and being woken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::super::Uring;
+use super::super::entry::Ops;
+use super::super::setup::Able;
+use super::{PATIENCE, able, create, native, push};
+use crate::{Doorbell, Op, Ring, SyncKind};
+
+/// A ring that waits with a timeout, and one that has to poll for it.
+fn rings() -> [(Uring, tempfile::TempDir); 2] {
+    [native(8), able(8, &Able { ops: Ops::all(), timeouts: false })]
+}
+
+/// Reaps until nothing is left, as every holder does before it waits.
+fn settle(ring: &mut Uring) -> u32 {
+    while ring.reap().is_some() {}
+    ring.unsubmitted()
+}
+
+fn wait(doorbell: &dyn Doorbell, unsubmitted: u32, timeout: Duration) -> Duration {
+    let started = Instant::now();
+    doorbell.wait(unsubmitted, Some(timeout)).expect("a wait");
+    started.elapsed()
+}
+
+#[test]
+fn a_bell_before_the_wait_is_not_lost() {
+    for (mut ring, _folder) in rings() {
+        let doorbell = ring.doorbell();
+        doorbell.ring();
+        doorbell.ring();
+        assert!(wait(&*doorbell, 0, PATIENCE) < PATIENCE / 2);
+        // Two bells before a wait are one; the next wait sleeps.
+        settle(&mut ring);
+        let pause = Duration::from_millis(30);
+        assert!(wait(&*doorbell, 0, pause) >= pause);
+    }
+}
+
+#[test]
+fn a_wait_ends_when_its_time_is_over() {
+    for (mut ring, _folder) in rings() {
+        let doorbell = ring.doorbell();
+        let unsubmitted = settle(&mut ring);
+        let pause = Duration::from_millis(50);
+        let took = wait(&*doorbell, unsubmitted, pause);
+        assert!(took >= pause && took < PATIENCE / 2, "{took:?}");
+        assert!(wait(&*doorbell, 0, Duration::ZERO) < PATIENCE / 2);
+        doorbell.ring();
+        assert!(wait(&*doorbell, 0, Duration::MAX) < PATIENCE / 2);
+    }
+}
+
+#[test]
+fn a_bell_from_another_thread_wakes_again_and_again() {
+    for (mut ring, _folder) in rings() {
+        let doorbell = ring.doorbell();
+        let (rung, seen) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let ringer = std::thread::spawn({
+            let (doorbell, rung, seen) = (doorbell.clone(), rung.clone(), seen.clone());
+            move || {
+                for round in 1..=2000 {
+                    rung.store(round, Ordering::SeqCst);
+                    doorbell.ring();
+                    let started = Instant::now();
+                    while seen.load(Ordering::SeqCst) < round && started.elapsed() < PATIENCE {
+                        std::hint::spin_loop();
+                        if round % 3 == 0 {
+                            std::thread::yield_now();
+                        }
+                    }
+                    // At odd moments: while the waiter enters, sleeps, returns, arms.
+                    for _ in 0..round % 97 {
+                        std::hint::spin_loop();
+                    }
+                }
+            }
+        });
+        let started = Instant::now();
+        while seen.load(Ordering::SeqCst) < 2000 {
+            let unsubmitted = settle(&mut ring);
+            // The whole run must not need a single time-out.
+            doorbell.wait(unsubmitted, Some(PATIENCE)).expect("a wait");
+            seen.store(rung.load(Ordering::SeqCst), Ordering::SeqCst);
+            assert!(started.elapsed() < PATIENCE, "a bell was lost");
+        }
+        ringer.join().expect("a thread that rings");
+    }
+}
+
+#[test]
+fn a_holder_that_takes_the_bells_completion_does_not_keep_it_from_the_waiter() {
+    for (ring, _folder) in rings() {
+        let doorbell = ring.doorbell();
+        let ring = std::sync::Mutex::new(ring);
+        let (turns, rounds) = (AtomicU32::new(0), 500);
+        std::thread::scope(|scope| {
+            // One thread waits, and never reaps before it waits.
+            scope.spawn(|| {
+                for _ in 0..rounds {
+                    let started = Instant::now();
+                    doorbell.wait(0, Some(PATIENCE)).expect("a wait");
+                    assert!(started.elapsed() < PATIENCE, "a bell was lost");
+                    turns.fetch_add(1, Ordering::SeqCst);
+                }
+                turns.store(u32::MAX, Ordering::SeqCst);
+            });
+            // One reaps all the time: it takes the poll's completion first, whenever it can.
+            scope.spawn(|| {
+                while turns.load(Ordering::SeqCst) != u32::MAX {
+                    settle(&mut ring.lock().expect("a ring"));
+                }
+            });
+            // One rings once per turn.
+            scope.spawn(|| {
+                let mut last = u32::MAX;
+                loop {
+                    match turns.load(Ordering::SeqCst) {
+                        u32::MAX => break,
+                        turn if turn == last => std::thread::yield_now(),
+                        turn => {
+                            last = turn;
+                            doorbell.ring();
+                        }
+                    }
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_wait_submits_what_was_pushed_and_returns_with_its_completion() {
+    for (mut ring, _folder) in rings() {
+        let file = create(&mut ring, "file");
+        let doorbell = ring.doorbell();
+        settle(&mut ring);
+        push(&mut ring, 1, Op::Sync { file, kind: SyncKind::Data });
+        assert_eq!(ring.unsubmitted(), 1);
+        assert!(wait(&*doorbell, 1, PATIENCE) < PATIENCE / 2);
+        assert_eq!(ring.unsubmitted(), 0);
+        assert_eq!(ring.reap().map(|cqe| cqe.result), Some(Ok(0)));
+    }
+}
+
+#[test]
+fn a_wait_that_promises_too_many_entries_returns() {
+    // Another thread may have submitted them since they were counted.
+    let (mut ring, _folder) = native(8);
+    let doorbell = ring.doorbell();
+    settle(&mut ring);
+    assert!(wait(&*doorbell, 3, PATIENCE) < PATIENCE / 2);
+}
+
+#[test]
+fn completions_made_by_calls_end_a_wait() {
+    for (mut ring, _folder) in rings() {
+        let file = create(&mut ring, "file");
+        let doorbell = ring.doorbell();
+        settle(&mut ring);
+        // Before it sleeps.
+        push(&mut ring, 1, Op::Size { file });
+        assert!(wait(&*doorbell, 0, PATIENCE) < PATIENCE / 2);
+        assert!(wait(&*doorbell, 0, PATIENCE) < PATIENCE / 2, "it is still there");
+        settle(&mut ring);
+        // While it sleeps.
+        let waiter = std::thread::spawn({
+            let doorbell = doorbell.clone();
+            move || wait(&*doorbell, 0, PATIENCE)
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        push(&mut ring, 2, Op::Size { file });
+        assert!(waiter.join().expect("a waiter that returns") < PATIENCE / 2);
+        settle(&mut ring);
+        let pause = Duration::from_millis(30);
+        assert!(wait(&*doorbell, 0, pause) >= pause, "nothing is left to return for");
+    }
+}
+
+#[test]
+fn a_waiter_outlives_its_ring() {
+    let (mut ring, _folder) = native(8);
+    let (doorbell, unsubmitted) = (ring.doorbell(), settle(&mut ring));
+    let waiter = std::thread::spawn({
+        let doorbell = doorbell.clone();
+        move || wait(&*doorbell, unsubmitted, PATIENCE)
+    });
+    std::thread::sleep(Duration::from_millis(30));
+    drop(ring);
+    doorbell.ring();
+    assert!(waiter.join().expect("a waiter that returns") < PATIENCE / 2);
+}
