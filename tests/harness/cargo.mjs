@@ -1,0 +1,81 @@
+// Building with cargo, natively and for the browser.
+
+import { existsSync, mkdirSync, readdirSync, copyFileSync, rmSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { dist, root } from './paths.mjs';
+import { output, run } from './process.mjs';
+import { Missing } from './outcome.mjs';
+
+/** The target triple of everything that runs in a browser. */
+export const WASM = 'wasm32-unknown-unknown';
+/** The package that is linked into the browser's module; it is built for WASM only. */
+export const WEB_PACKAGE = 'littoral-www';
+
+let metadata;
+
+async function workspace() {
+  metadata ??= JSON.parse(
+    await output('cargo', ['metadata', '--format-version', '1', '--no-deps', '--locked']),
+  );
+  return metadata;
+}
+
+/** Whether the workspace has a package of this name. */
+export async function hasPackage(name) {
+  return (await workspace()).packages.some((found) => found.name === name);
+}
+
+/** What a build for WASM needs in its environment, from setup.sh's answers. */
+export function wasmEnv(tools) {
+  return tools.WASM_RUSTC === undefined
+    ? {}
+    : { RUSTC: tools.WASM_RUSTC, RUSTDOC: tools.WASM_RUSTDOC };
+}
+
+/** Builds one native program and gives its path. */
+export async function program(packageName, bin, { release = false } = {}) {
+  if (!(await hasPackage(packageName))) {
+    throw new Missing(`this tree has no package ${packageName}`);
+  }
+  const args = ['build', '--locked', '--package', packageName, '--bin', bin];
+  if (release) args.push('--release');
+  args.push('--message-format', 'json-render-diagnostics');
+  let path;
+  const onLine = (line) => {
+    const message = line.startsWith('{') ? JSON.parse(line) : {};
+    if (message.reason === 'compiler-artifact' && message.executable) path = message.executable;
+  };
+  const { status } = await run('cargo', args, { onLine });
+  if (status !== 0 || path === undefined) throw new Error(`${bin} does not build`);
+  return path;
+}
+
+/**
+ * Builds the browser's module and lays out all that the page needs in www/dist. The folder is
+ * filled aside and renamed, so that a server never serves half of a build.
+ */
+export async function web(tools) {
+  if (!(await hasPackage(WEB_PACKAGE))) throw new Missing(`this tree has no ${WEB_PACKAGE}`);
+  const { status } = await run(
+    'cargo',
+    ['build', '--locked', '--package', WEB_PACKAGE, '--target', WASM, '--profile', 'web'],
+    { env: wasmEnv(tools) },
+  );
+  if (status !== 0) throw new Error(`${WEB_PACKAGE} does not build for ${WASM}`);
+  const target = (await workspace()).target_directory;
+  const name = WEB_PACKAGE.replaceAll('-', '_');
+  const aside = `${dist}.partial`;
+  rmSync(aside, { recursive: true, force: true });
+  mkdirSync(aside, { recursive: true });
+  const bound = await run(tools.WASM_BINDGEN, [
+    '--target', 'web', '--no-typescript', '--out-dir', join(aside, 'pkg'), '--out-name', name,
+    join(target, WASM, 'web', `${name}.wasm`),
+  ]);
+  if (bound.status !== 0) throw new Error(`wasm-bindgen ended with ${bound.status}`);
+  const sources = join(root, 'www');
+  for (const file of readdirSync(sources)) {
+    if (/\.(js|html|css|svg)$/.test(file)) copyFileSync(join(sources, file), join(aside, file));
+  }
+  if (existsSync(dist)) rmSync(dist, { recursive: true });
+  renameSync(aside, dist);
+}

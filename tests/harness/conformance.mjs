@@ -1,0 +1,131 @@
+// The conformance suite on every backend, as rows
+// { clause, check, backend, browser, mode, shape, isolated, outcome, reason }.
+
+import { run } from './process.mjs';
+import { program } from './cargo.mjs';
+import { oneLine, Missing } from './outcome.mjs';
+import { rowOfCheck } from './sabotage.mjs';
+import { Session } from './browser.mjs';
+
+/** Backends that run as a native program, and those that run in a browser's worker. */
+export const NATIVE = ['uring', 'simulated', 'faulty-uring'];
+export const WEB = ['opfs', 'faulty-opfs'];
+
+const OUTCOMES = new Set(['passed', 'failed', 'skipped']);
+const SILENCE_SECONDS = 120;
+
+/** Rows of one backend on one platform, whatever way they come in. */
+class Rows {
+  list = [];
+
+  constructor(context, onRow) {
+    this.context = context;
+    this.onRow = onRow;
+  }
+
+  take(text) {
+    const row = rowOfCheck({ browser: null, ...JSON.parse(text), ...this.context });
+    for (const field of ['clause', 'check', 'backend', 'mode', 'shape']) {
+      if (typeof row[field] !== 'string' || row[field] === '') {
+        throw new Error(`a row without ${field}: ${text}`);
+      }
+    }
+    if (!OUTCOMES.has(row.outcome)) throw new Error(`a row with an unknown outcome: ${text}`);
+    if (row.outcome !== 'passed' && !row.reason) throw new Error(`a row without reason: ${text}`);
+    this.list.push(row);
+    this.onRow(row);
+  }
+
+  /** A failure of the run itself, which no check can report. */
+  broken(reason) {
+    const row = {
+      clause: 'runner', check: 'runs to its end', browser: null, mode: 'default', shape: 'default',
+      isolated: false, ...this.context, outcome: 'failed', reason,
+    };
+    this.list.push(row);
+    this.onRow(row);
+  }
+
+  end() {
+    if (this.list.length === 0) this.broken('no check reported anything');
+    return this.list;
+  }
+}
+
+/** Runs one native backend. */
+export async function native(backend, { seed, filter, onRow }) {
+  const rows = new Rows({ backend, browser: null }, onRow);
+  const path = await program('littoral-conformance', 'conformance');
+  const args = ['--backend', backend, '--seed', String(seed)];
+  if (filter) args.push('--filter', filter);
+  let unreadable;
+  const { status } = await run(path, args, {
+    quietSeconds: SILENCE_SECONDS,
+    onLine: (line) => {
+      try {
+        rows.take(line);
+      } catch (error) {
+        unreadable ??= oneLine(error);
+      }
+    },
+  });
+  if (unreadable !== undefined) rows.broken(unreadable);
+  // Status 1 is the program's word that a check failed, and then a row says which.
+  const failed = rows.list.some((row) => row.outcome === 'failed');
+  if (status !== 0 && !(status === 1 && failed)) rows.broken(`the program ended with ${status}`);
+  return rows.end();
+}
+
+/** Runs one backend in a browser of its own. */
+export async function inBrowser(browser, backend, { url, seed, filter, onRow }) {
+  const session = await Session.start(browser, url);
+  const rows = new Rows({ backend, browser, isolated: session.isolated }, onRow);
+  let unreadable;
+  try {
+    const all = await session.call('run_conformance', [backend, seed, filter ?? ''], (text) => {
+      try {
+        rows.take(text);
+      } catch (error) {
+        unreadable ??= oneLine(error);
+      }
+    });
+    const told = JSON.parse(all).length;
+    if (unreadable !== undefined) rows.broken(unreadable);
+    else if (told !== rows.list.length) {
+      rows.broken(`${rows.list.length} rows arrived, the module counted ${told}`);
+    }
+  } catch (error) {
+    if (error instanceof Missing) throw error;
+    rows.broken(oneLine(error));
+  } finally {
+    await session.close();
+  }
+  return { rows: rows.end(), version: session.version };
+}
+
+/**
+ * Every backend runs every check: what one of them leaves out without a word is a failure. Gives
+ * the rows to add.
+ */
+export function leftOut(runs) {
+  const key = ({ clause, check }) => JSON.stringify([clause, check]);
+  const every = new Map();
+  for (const rows of runs) {
+    for (const row of rows) if (row.clause !== 'runner') every.set(key(row), row);
+  }
+  const added = [];
+  for (const rows of runs) {
+    const have = new Set(rows.map(key));
+    // A run that broke off has said so already; its missing rows add nothing.
+    if (have.has(key({ clause: 'runner', check: 'runs to its end' }))) continue;
+    for (const [name, row] of every) {
+      if (have.has(name)) continue;
+      const { backend, browser, isolated } = rows[0];
+      added.push({
+        ...row, backend, browser, isolated, outcome: 'failed',
+        reason: 'another backend has this check, this one did not report it',
+      });
+    }
+  }
+  return added;
+}

@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# Brings a machine to the state that build.sh needs, and does nothing when it is there already.
+#
+#   setup.sh [--check] GROUP...
+#
+# Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), and browser and
+# firefox (the browsers themselves). What the caller must know goes to stdout as NAME=VALUE lines,
+# talk goes to stderr. With --check nothing is changed. What is missing and cannot be installed from
+# here ends the script with status 3 and one line on stderr that says what to install.
+#
+# Why caches are built aside and then renamed: a run may be killed at any time. A folder under its
+# final name is complete, anything else is rubbish and thrown away by the next run.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cache=${XDG_CACHE_HOME:-${HOME:?HOME names the folder of the user, whose .cache is used}/.cache}/littoral
+check=no
+groups=()
+for word in "$@"; do
+  case $word in
+    --check) check=yes ;;
+    base | web | browser | firefox) groups+=("$word") ;;
+    *)
+      echo "setup.sh: unknown group: $word" >&2
+      exit 2
+      ;;
+  esac
+done
+wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
+
+say() { echo "setup: $*" >&2; }
+missing() {
+  say "missing: $*"
+  exit 3
+}
+
+# A step that broke (no network, disk full) means that its product is missing: never status 1,
+# which would say that the project gave a wrong result.
+step="set-up"
+ended() {
+  local status=$?
+  [[ $status == 0 || $status == 3 ]] || missing "$step failed, see above; then run it again"
+}
+trap ended EXIT
+
+# --- packages of the system -------------------------------------------------------------------
+
+# Whether one of the comma-separated proofs of a package holds.
+proven() { # package proofs lowest-version
+  local proof version
+  for proof in ${2//,/ }; do
+    case $proof in
+      dpkg) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'install ok installed' || continue ;;
+      /*) [[ -e $proof ]] || continue ;;
+      *) command -v "$proof" >/dev/null || continue ;;
+    esac
+    [[ $3 != - ]] || return 0
+    version=$("$proof" --version 2>/dev/null | grep -oE '[0-9]+' | head -n 1 || true)
+    [[ ${version:-0} -lt $3 ]] || return 0
+  done
+  return 1
+}
+
+# The packages of the given groups that are not there, one a line.
+absent() {
+  local group package proof from
+  while read -r group package proof from; do
+    [[ -n $group && $group != '#'* ]] || continue
+    [[ " $* " == *" $group "* ]] || continue
+    proven "$package" "$proof" "$from" || echo "$package"
+  done <"$here/debian-packages.txt"
+}
+
+install_packages() { # groups
+  local packages command
+  mapfile -t packages < <(absent "$@")
+  ((${#packages[@]})) || return 0
+  command="apt-get install --yes --no-install-recommends ${packages[*]}"
+  if [[ $check == yes || ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
+    missing "${packages[*]}; on Debian: sudo $command"
+  fi
+  local as=()
+  if ((EUID != 0)); then
+    sudo -n true 2>/dev/null || missing "${packages[*]}; run: sudo $command"
+    as=(sudo -n)
+  fi
+  say "installing ${packages[*]}"
+  "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet >&2 || true
+  # shellcheck disable=SC2086 # the command is a list of words
+  "${as[@]}" env DEBIAN_FRONTEND=noninteractive $command </dev/null >&2 ||
+    missing "${packages[*]}; apt-get could not install them, see above"
+  mapfile -t packages < <(absent "$@")
+  ((${#packages[@]} == 0)) ||
+    missing "${packages[*]}: what Debian has is older than debian-packages.txt asks for"
+}
+
+# --- things built into the cache --------------------------------------------------------------
+
+# Makes the folder $cache/NAME by running COMMAND with the path of an empty folder to fill.
+cached() { # name command...
+  local name=$1 aside
+  shift
+  [[ ! -d $cache/$name ]] || return 0
+  [[ $check == no ]] || missing "$cache/$name; run: ./build.sh setup"
+  step="making $cache/$name"
+  mkdir -p "$cache"
+  (
+    # One builder at a time; the others find the folder made when the lock is theirs.
+    if command -v flock >/dev/null; then
+      exec 9>"$cache/lock"
+      flock 9
+    fi
+    [[ ! -d $cache/$name ]] || exit 0
+    rm -rf "$cache/$name".partial.*
+    aside=$cache/$name.partial.$$
+    mkdir "$aside"
+    "$@" "$aside" 9>&- >&2
+    mv "$aside" "$cache/$name"
+  )
+}
+
+rust_key() { rustc -V | tr -c 'a-zA-Z0-9.\n' '-' | sed 's/-*$//'; }
+hash_of() { cat "$@" | sha256sum | cut -c 1-16; }
+
+npm_packages() { # folder
+  say "npm packages of tests/harness/package-lock.json"
+  cp "$here/package.json" "$here/package-lock.json" "$here/.npmrc" "$1"
+  (cd "$1" && npm ci --ignore-scripts --no-progress --loglevel=error)
+}
+
+# About 95 s on 2 cores: unoptimised but for the parts that do the work.
+bindgen() { # folder
+  local options=(--config profile.dev.debug=false) package
+  for package in walrus wasmparser wasm-encoder wasm-bindgen-cli-support hashbrown gimli id-arena \
+    rustc-demangle leb128fmt foldhash indexmap; do
+    options+=(--config "profile.dev.package.$package.opt-level=1")
+  done
+  say "building wasm-bindgen $bindgen_version, about two minutes, once"
+  # RUSTC and RUSTFLAGS may be set for the project; this tool is the host's.
+  env -u RUSTC -u RUSTDOC -u RUSTFLAGS CARGO_TARGET_DIR="$1/target" cargo install --quiet --debug \
+    --root "$1" --version "=$bindgen_version" --no-default-features --bin wasm-bindgen \
+    "${options[@]}" wasm-bindgen-cli
+  rm -rf "$1/target"
+}
+
+wasm_sysroot() { bash "$here/wasm-sysroot.sh" "$1"; }
+
+# --- the groups -------------------------------------------------------------------------------
+
+packages=()
+for group in base browser firefox; do
+  if wants "$group"; then packages+=("$group"); fi
+done
+install_packages "${packages[@]}"
+
+if wants base; then
+  command -v cargo >/dev/null && command -v rustc >/dev/null ||
+    missing "Rust 1.90 or newer; install it with rustup (package rustup, or rustup.rs)"
+  for tool in fmt clippy; do
+    cargo "$tool" --version >/dev/null 2>&1 && continue
+    [[ $check == no ]] && rustup component add "${tool/#fmt/rustfmt}" >&2 ||
+      missing "cargo $tool; run: rustup component add ${tool/#fmt/rustfmt}"
+  done
+  node_packages=npm-$(hash_of "$here/package.json" "$here/package-lock.json")
+  cached "$node_packages" npm_packages
+  # Node looks for packages beside the program: a link is all that stands in the tree.
+  if [[ ! $here/node_modules -ef $cache/$node_packages/node_modules ]]; then
+    [[ $check == no ]] || missing "tests/harness/node_modules; run: ./build.sh setup"
+    rm -rf "$here/node_modules"
+    ln -s "$cache/$node_packages/node_modules" "$here/node_modules"
+  fi
+fi
+
+if wants web; then
+  # LITTORAL_WASM_STD=debian forces the second way, so that it can be tested where the first works.
+  libdir=$(rustc --print target-libdir --target wasm32-unknown-unknown)
+  if [[ ${LITTORAL_WASM_STD:-} != debian ]] && ! compgen -G "$libdir/libstd-*.rlib" >/dev/null; then
+    [[ $check == no ]] || missing "a compiler target; run: rustup target add wasm32-unknown-unknown"
+    say "adding the target wasm32-unknown-unknown"
+    rustup target add wasm32-unknown-unknown >&2 || LITTORAL_WASM_STD=debian
+  fi
+  if [[ ${LITTORAL_WASM_STD:-} == debian ]]; then
+    install_packages web-rust
+    sysroot=wasm-std-$(dpkg-query -W -f '${Version}' rustc-web | tr -c 'a-zA-Z0-9.\n' '-')-$(rust_key)
+    cached "$sysroot" wasm_sysroot
+    echo "WASM_RUSTC=$cache/$sysroot/bin/rustc"
+    echo "WASM_RUSTDOC=$cache/$sysroot/bin/rustdoc"
+  fi
+  # The tool must be of the very version that the library in the page is.
+  bindgen_version=$(grep -A 1 '^name = "wasm-bindgen"$' "$root/Cargo.lock" | sed -n 's/^version = "\(.*\)"$/\1/p')
+  [[ -n $bindgen_version ]] || missing "wasm-bindgen in Cargo.lock"
+  tool=wasm-bindgen-$bindgen_version-$(rust_key)
+  cached "$tool" bindgen
+  echo "WASM_BINDGEN=$cache/$tool/bin/wasm-bindgen"
+fi

@@ -1,0 +1,74 @@
+// The parts of a test run: each has a name, takes its seconds, and ends well or not.
+
+import { run } from './process.mjs';
+import { say, since } from './progress.mjs';
+import { hasPackage, WASM, wasmEnv, WEB_PACKAGE } from './cargo.mjs';
+import { Missing, oneLine } from './outcome.mjs';
+
+/** Runs stages one after another and remembers how each ended. */
+export class Stages {
+  done = [];
+
+  /** With `only`, a list of names, all other stages are left out. */
+  constructor(only) {
+    this.only = only;
+  }
+
+  /**
+   * Runs one stage: `work` gives whether it ended well. A stage that throws has failed, and the
+   * next one runs all the same; only what is missing on this machine ends the run.
+   */
+  async stage(name, work) {
+    if (this.only !== undefined && !this.only.includes(name)) return;
+    const start = performance.now();
+    say(`--- ${name}`);
+    let ok = false;
+    try {
+      ok = await work();
+    } catch (error) {
+      if (error instanceof Missing) throw error;
+      say(`${name}: ${oneLine(error)}`);
+    } finally {
+      const seconds = since(start);
+      this.done.push({ name, seconds, ok });
+      say(`--- ${name}: ${ok ? 'ok' : 'FAILED'} in ${seconds} s`);
+    }
+  }
+
+  get failed() {
+    return this.done.filter(({ ok }) => !ok);
+  }
+
+  /** The seconds of every stage, as a table for a person. */
+  summary() {
+    const width = Math.max(...this.done.map(({ name }) => name.length), 0);
+    for (const { name, seconds, ok } of this.done) {
+      say(`${name.padEnd(width)} ${seconds.toFixed(1).padStart(7)} s  ${ok ? 'ok' : 'FAILED'}`);
+    }
+  }
+}
+
+/** Format, clippy and documentation, for both halves. */
+export async function lintStages(stages, tools) {
+  const cargo = async (args, env = {}) => (await run('cargo', args, { env })).status === 0;
+  const native = ['--locked', '--workspace'];
+  const portable = ['--locked', '--target', WASM, '--package', 'littoral', '--package', 'littoral-platform'];
+  if (await hasPackage(WEB_PACKAGE)) {
+    native.push('--exclude', WEB_PACKAGE);
+    portable.push('--package', WEB_PACKAGE);
+  }
+  const strict = { RUSTDOCFLAGS: '-D warnings' };
+  await stages.stage('format', () => cargo(['fmt', '--all', '--check']));
+  await stages.stage('clippy', () =>
+    cargo(['clippy', ...native, '--all-targets', '--', '-D', 'warnings']),
+  );
+  // Clippy brings its own compiler, which knows only the targets that rustup has added.
+  if (tools.WASM_RUSTC === undefined) {
+    await stages.stage('clippy wasm', () => cargo(['clippy', ...portable, '--', '-D', 'warnings']));
+  }
+  await stages.stage('docs', () => cargo(['doc', ...native, '--no-deps'], strict));
+  await stages.stage('docs wasm', () =>
+    cargo(['doc', ...portable, '--no-deps'], { ...strict, ...wasmEnv(tools) }),
+  );
+  return native;
+}
