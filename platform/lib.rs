@@ -9,13 +9,17 @@
 //! misbehaves by a seed, within what a ring is allowed to do.
 
 mod errno;
+pub mod faulty;
 mod ring;
+pub mod simulated;
 
 pub use errno::Errno;
+pub use faulty::Faulty;
 pub use ring::{
     Cqe, Direct, Doorbell, FileKind, Full, Handle, Limits, Name, Op, OpenFlags, Report, Ring,
     Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
 };
+pub use simulated::Simulated;
 
 cfg_if::cfg_if! {
     if #[cfg(target_os = "linux")] {

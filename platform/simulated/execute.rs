@@ -1,0 +1,187 @@
+//! What each operation does to the disk, at the moment it is executed.
+
+use std::sync::Arc;
+
+use super::OFFSET_MAX;
+use super::disk::{Disk, Inode, Node};
+use crate::{Errno, FileKind, Handle, Name, Op, OpenFlags, Span, Stat};
+
+/// The open files of one ring. Numbers are reused at once, lowest first, as descriptors are: what
+/// confuses a file with its successor shows.
+#[derive(Debug)]
+pub(super) struct Files {
+    disk: Disk,
+    /// Before every name.
+    prefix: String,
+    open: Vec<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    node: Node,
+    write: bool,
+}
+
+impl Files {
+    pub(super) fn new(disk: Disk, root: Option<&str>) -> Files {
+        let prefix = root.map_or_else(String::new, |root| format!("{root}/"));
+        Files { disk, prefix, open: Vec::new() }
+    }
+
+    pub(super) fn close_all(&mut self) {
+        self.open.clear();
+    }
+
+    /// Executes one operation, a cancel excepted: it concerns the queue and not the disk.
+    ///
+    /// # Safety
+    /// As [`crate::Direct::call`].
+    pub(super) unsafe fn execute(&mut self, op: &Op) -> Result<u64, Errno> {
+        match *op {
+            Op::Open { name, flags } => {
+                // SAFETY: a name is UTF-8 and alive: the pusher's promise.
+                let name = unsafe { self.full(name) };
+                self.open(&name, flags).map(|file| u64::from(file.0))
+            }
+            Op::Close { file } => {
+                let open = self.open.get_mut(file.0 as usize).and_then(Option::take);
+                open.map(|_| 0).ok_or(Errno::BADF)
+            }
+            Op::Stat { file, stat } => {
+                let known = self.stat(file)?;
+                // SAFETY: the pusher's promise: `stat` is alive and nobody else's.
+                unsafe { stat.write(known) };
+                Ok(known.size)
+            }
+            Op::Size { file } => Ok(self.stat(file)?.size),
+            Op::Read { file, at, span } => {
+                // SAFETY: the span is the pusher's to give; one span is an array of one.
+                unsafe { self.read(file, at, &[span]) }
+            }
+            Op::Readv { file, at, spans, count } => {
+                // SAFETY: the pusher's promise: `count` spans are alive there, with their memory.
+                unsafe { self.read(file, at, core::slice::from_raw_parts(spans, count as usize)) }
+            }
+            Op::Write { file, at, span } => {
+                // SAFETY: as for `Read`.
+                unsafe { self.write(file, at, &[span]) }
+            }
+            Op::Writev { file, at, spans, count } => {
+                // SAFETY: as for `Readv`.
+                unsafe { self.write(file, at, core::slice::from_raw_parts(spans, count as usize)) }
+            }
+            // There is no durable image yet to be told apart from this one.
+            Op::Sync { file, kind: _ } => self.get(file).map(|_| 0),
+            Op::Truncate { file, len } => self.truncate(file, len),
+            Op::Remove { name } => {
+                // SAFETY: as for `Open`.
+                let name = unsafe { self.full(name) };
+                self.disk.remove(&name).map(|()| 0)
+            }
+            Op::Cancel { .. } => Err(Errno::INVAL),
+        }
+    }
+
+    /// # Safety
+    /// As [`Name::as_str`].
+    unsafe fn full(&self, name: Name) -> String {
+        // SAFETY: the caller's promise.
+        format!("{}{}", self.prefix, unsafe { name.as_str() })
+    }
+
+    fn get(&self, file: Handle) -> Result<&Open, Errno> {
+        self.open.get(file.0 as usize).and_then(Option::as_ref).ok_or(Errno::BADF)
+    }
+
+    fn inode(&self, file: Handle) -> Result<(&Arc<Inode>, bool), Errno> {
+        match self.get(file)? {
+            Open { node: Node::File(inode), write } => Ok((inode, *write)),
+            Open { node: Node::Directory { .. }, .. } => Err(Errno::ISDIR),
+        }
+    }
+
+    fn open(&mut self, name: &str, flags: OpenFlags) -> Result<Handle, Errno> {
+        let node = self.disk.open(name, flags)?;
+        let open = Some(Open { node, write: flags.contains(OpenFlags::WRITE) });
+        let free = self.open.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.open.len());
+        if free.is_none() {
+            self.open.push(None);
+        }
+        self.open[index] = open;
+        u32::try_from(index).map(Handle).map_err(|_| Errno::MFILE)
+    }
+
+    fn stat(&self, file: Handle) -> Result<Stat, Errno> {
+        Ok(match &self.get(file)?.node {
+            Node::File(inode) => Stat {
+                kind: FileKind::File,
+                size: inode.lock().size(),
+                identity: (0, inode.number),
+            },
+            Node::Directory { number } => {
+                Stat { kind: FileKind::Directory, size: 0, identity: (0, *number) }
+            }
+        })
+    }
+
+    /// # Safety
+    /// The spans' memory must be valid for writes and nobody else's.
+    unsafe fn read(&self, file: Handle, at: u64, spans: &[Span]) -> Result<u64, Errno> {
+        let (inode, _) = self.inode(file)?;
+        if at > OFFSET_MAX {
+            return Err(Errno::INVAL);
+        }
+        let contents = inode.lock();
+        let mut done = 0;
+        for span in spans.iter().filter(|span| span.len > 0) {
+            // SAFETY: the caller's promise.
+            let count = unsafe { contents.read(at + done, span.ptr, span.len) };
+            done += count as u64;
+            if count < span.len {
+                break;
+            }
+        }
+        Ok(done)
+    }
+
+    /// # Safety
+    /// The spans' memory must be initialised and not written by anyone meanwhile.
+    unsafe fn write(&self, file: Handle, at: u64, spans: &[Span]) -> Result<u64, Errno> {
+        let (inode, write) = self.inode(file)?;
+        if !write {
+            return Err(Errno::BADF);
+        }
+        if at > OFFSET_MAX {
+            return Err(Errno::INVAL);
+        }
+        let mut contents = inode.lock();
+        let mut done = 0;
+        for span in spans.iter().filter(|span| span.len > 0) {
+            // As a kernel does: up to the largest size, and nothing from there on.
+            let room = OFFSET_MAX - at - done;
+            if room == 0 {
+                return if done > 0 { Ok(done) } else { Err(Errno::FBIG) };
+            }
+            let len = usize::try_from(room).map_or(span.len, |room| room.min(span.len));
+            // SAFETY: the caller's promise; empty spans, whose address may be nothing, are skipped.
+            let bytes = unsafe { core::slice::from_raw_parts(span.ptr, len) };
+            let count = contents.write(at + done, bytes);
+            done += count as u64;
+            if count < len {
+                return if done > 0 { Ok(done) } else { Err(Errno::NOSPC) };
+            }
+        }
+        Ok(done)
+    }
+
+    fn truncate(&self, file: Handle, len: u64) -> Result<u64, Errno> {
+        let (inode, write) = self.inode(file)?;
+        // ftruncate(2): EINVAL for a descriptor not open for writing, and for a negative length.
+        if !write || len > OFFSET_MAX {
+            return Err(Errno::INVAL);
+        }
+        inode.lock().truncate(len);
+        Ok(0)
+    }
+}
