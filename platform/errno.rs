@@ -64,6 +64,7 @@ errnos! {
     OVERFLOW = 75, "value too large";
     OPNOTSUPP = 95, "not supported";
     TIMEDOUT = 110, "timed out";
+    ALREADY = 114, "already under way";
     STALE = 116, "stale handle";
     DQUOT = 122, "quota exceeded";
     CANCELED = 125, "cancelled";

@@ -8,8 +8,12 @@
 //! Backends are named by mechanism: `uring`, `opfs`, `simulated`. [`Faulty`] wraps any of them and
 //! misbehaves by a seed, within what a ring is allowed to do.
 
+pub mod clock;
 mod errno;
 pub mod faulty;
+// Its rules are plain Rust, and tested on the machine that builds.
+#[cfg(any(test, target_arch = "wasm32"))]
+mod opfs;
 mod ring;
 pub mod simulated;
 
@@ -27,7 +31,14 @@ cfg_if::cfg_if! {
         pub use uring::Uring;
         /// The ring of the platform that this crate was compiled for.
         pub type Native = Uring;
+    } else if #[cfg(all(target_arch = "wasm32", target_os = "unknown"))] {
+        pub use opfs::Opfs;
+        /// The ring of the platform that this crate was compiled for.
+        pub type Native = Opfs;
     } else {
-        compile_error!("littoral-platform has no ring for this target. There is `uring` for Linux.");
+        compile_error!(
+            "littoral-platform has no ring for this target. There is `uring` for Linux, and \
+             `opfs` for wasm32-unknown-unknown in a browser's dedicated worker."
+        );
     }
 }

@@ -1,0 +1,281 @@
+//! The ring of a browser's worker.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen_futures::spawn_local;
+
+use super::access::Browser;
+use super::transfer::{Access, BYTES_PER_CALL, OFFSET_MAX, STAGING_BYTES};
+use super::{host, names};
+use crate::{
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, OpenFlags, Report, Ring, Setup,
+    SetupError, Sqe, Tag,
+};
+
+/// A ring over the origin's private files, in a dedicated worker. See the module's page.
+pub struct Opfs {
+    limits: Limits,
+    /// Pushed, not submitted.
+    pushed: VecDeque<Sqe>,
+    shared: Arc<Shared>,
+}
+
+/// What the ring, its doorbell, its direct calls and its promises have in common. The worker's side
+/// of the ring, and with it the files left open, go when the last of them does.
+struct Shared {
+    /// The number of the worker's side.
+    ring: u64,
+    root: Option<String>,
+    /// A turn was asked for and has not come.
+    asked: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    done: VecDeque<Done>,
+    /// Entries on names whose promises are not settled.
+    waiting: Vec<Tag>,
+    /// The ring is gone: nobody reaps any more.
+    gone: bool,
+}
+
+struct Done {
+    cqe: Cqe,
+    /// The file that the completion brings, and that nobody knows of before.
+    opened: Option<Handle>,
+}
+
+impl Opfs {
+    /// A ring in the worker that calls.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` where there are no access handles, with what to do about it. Whether the origin
+    /// may store anything is told by the first open: a browser's private window may refuse it with
+    /// `EACCES` then.
+    pub fn new(setup: &Setup) -> Result<Self, SetupError> {
+        Ok(Opfs {
+            limits: Limits {
+                in_flight: setup.in_flight.max(1),
+                spans_per_call: 4096,
+                bytes_per_call: BYTES_PER_CALL,
+                offset_max: OFFSET_MAX,
+                may_block: false,
+                executes_at_submit: true,
+                one_handle_per_file: true,
+                write_call_cost: 256 << 10,
+                read_call_cost: 16 << 10,
+            },
+            pushed: VecDeque::new(),
+            shared: Arc::new(Shared {
+                ring: host::enter()?,
+                root: setup.root.clone(),
+                asked: AtomicBool::new(false),
+                state: Mutex::default(),
+            }),
+        })
+    }
+
+    fn start(&self, sqe: &Sqe) {
+        let result = match sqe.op {
+            Op::Open { name, flags } => {
+                // SAFETY: the pusher keeps the name alive until the completion; it is copied now.
+                let name = unsafe { name.as_str() }.to_owned();
+                return self.wait_for(sqe.tag, async move |path, ring| {
+                    let file = names::open(ring, path, &name, flags).await?;
+                    enter_file(Browser::new(file), flags, ring)
+                });
+            }
+            Op::Remove { name } => {
+                // SAFETY: as above.
+                let name = unsafe { name.as_str() }.to_owned();
+                return self.wait_for(sqe.tag, async move |path, ring| {
+                    names::remove(ring, path, &name).await.map(|()| None)
+                });
+            }
+            // What runs inside `submit` is over; a promise cannot be taken back.
+            Op::Cancel { target } => {
+                let waiting = self.shared.state().waiting.contains(&target);
+                Err(if waiting { Errno::ALREADY } else { Errno::NOENT })
+            }
+            // SAFETY: the promise of `push`, which holds until the tag is reaped.
+            ref on_file => host::table(|table| unsafe { table.call(on_file) }),
+        };
+        let cqe = Cqe { tag: sqe.tag, result };
+        self.shared.state().done.push_back(Done { cqe, opened: None });
+    }
+
+    /// Runs `work` on the host's turns, and queues its result.
+    fn wait_for<W>(&self, tag: Tag, work: W)
+    where
+        W: AsyncFnOnce(Option<&str>, u64) -> Result<Option<Handle>, Errno> + 'static,
+    {
+        self.shared.state().waiting.push(tag);
+        let (ring, root) = (self.shared.ring, self.shared.root.clone());
+        // Not the ring itself: an unfinished promise must not keep it.
+        let shared = Arc::downgrade(&self.shared);
+        spawn_local(async move {
+            let result = work(root.as_deref(), ring).await;
+            deliver(&shared, tag, result);
+        });
+    }
+}
+
+fn enter_file(file: Browser, flags: OpenFlags, ring: u64) -> Result<Option<Handle>, Errno> {
+    match host::table(|table| table.insert(file, flags, ring)) {
+        Ok(handle) => Ok(Some(handle)),
+        Err(file) => {
+            file.close()?;
+            Err(Errno::MFILE)
+        }
+    }
+}
+
+/// Queues what a promise brought, and asks for the turn that takes it; a file that comes too late
+/// is closed.
+fn deliver(shared: &Weak<Shared>, tag: Tag, result: Result<Option<Handle>, Errno>) {
+    let opened = result.ok().flatten();
+    let Some(shared) = shared.upgrade().filter(|shared| !shared.state().gone) else {
+        return discard(opened);
+    };
+    let mut state = shared.state();
+    state.waiting.retain(|waiting| *waiting != tag);
+    let result = result.map(|opened| opened.map_or(0, |handle| u64::from(handle.0)));
+    state.done.push_back(Done { cqe: Cqe { tag, result }, opened });
+    drop(state);
+    shared.ask_turn();
+}
+
+fn discard(opened: Option<Handle>) {
+    if let Some(handle) = opened {
+        // Nobody knows of the file, so nobody waits for what closing it says.
+        let _ = host::table(|table| table.close(handle));
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask_turn(&self) {
+        if !self.asked.swap(true, Ordering::Relaxed) && !host::ask_turn(self.ring) {
+            self.asked.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        host::leave(self.ring);
+    }
+}
+
+impl Drop for Opfs {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.gone = true;
+        let unreaped = core::mem::take(&mut state.done);
+        drop(state);
+        for done in unreaped {
+            discard(done.opened);
+        }
+        host::on_turn(self.shared.ring, None);
+    }
+}
+
+// SAFETY: every accepted entry is either executed inside `submit` and queued then, or kept by a
+// promise, which the browser settles once, and queued then; `reap` takes each from the queue once.
+// Entries on files touch their memory inside `submit` only, those on names copy the name there.
+// Counts are checked against what was asked for in `errors::count`.
+unsafe impl Ring for Opfs {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full> {
+        let state = self.shared.state();
+        let alive = self.pushed.len() + state.done.len() + state.waiting.len();
+        drop(state);
+        if alive >= self.limits.in_flight as usize {
+            return Err(Full);
+        }
+        self.pushed.push_back(*sqe);
+        Ok(())
+    }
+
+    fn submit(&mut self) -> Result<(), Errno> {
+        while let Some(sqe) = self.pushed.pop_front() {
+            self.start(&sqe);
+        }
+        Ok(())
+    }
+
+    fn unsubmitted(&self) -> u32 {
+        u32::try_from(self.pushed.len()).unwrap_or(u32::MAX)
+    }
+
+    fn reap(&mut self) -> Option<Cqe> {
+        self.shared.state().done.pop_front().map(|done| done.cqe)
+    }
+
+    fn doorbell(&self) -> Arc<dyn Doorbell> {
+        Arc::new(Bell(Arc::clone(&self.shared)))
+    }
+
+    fn direct(&self) -> Arc<dyn Direct> {
+        Arc::new(Calls { _files: Arc::clone(&self.shared) })
+    }
+
+    fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {
+        let shared = Arc::downgrade(&self.shared);
+        let turn = Closure::<dyn Fn()>::new(move || {
+            // Before the call: what is asked for during it is another turn.
+            if let Some(shared) = shared.upgrade() {
+                shared.asked.store(false, Ordering::Relaxed);
+            }
+            turn();
+        });
+        host::on_turn(self.shared.ring, Some(turn));
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            backend: "opfs",
+            chosen: vec![
+                format!("vectors gathered in up to {STAGING_BYTES} bytes"),
+                format!("folder {:?}", self.shared.root.as_deref().unwrap_or("")),
+            ],
+            refused: Vec::new(),
+        }
+    }
+}
+
+struct Bell(Arc<Shared>);
+
+impl Doorbell for Bell {
+    fn wait(&self, _unsubmitted: u32, _timeout: Option<Duration>) -> Result<(), Errno> {
+        // A promise is settled only after the worker went back to its event loop.
+        Err(Errno::AGAIN)
+    }
+
+    fn ring(&self) {
+        self.0.ask_turn();
+    }
+}
+
+struct Calls {
+    /// The files stay open with it.
+    _files: Arc<Shared>,
+}
+
+impl Direct for Calls {
+    unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
+        // SAFETY: the caller's promise.
+        host::table(|table| unsafe { table.call(op) })
+    }
+}
