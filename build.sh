@@ -7,7 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-usage="usage: ./build.sh demo | test | bench native|web | www | lint | setup [--check]; --help after any of them tells more"
+usage="usage: ./build.sh demo | test | bench native|web | www | lint | setup [--check]"
+usage+="; --help after a command tells more"
 case ${1:-} in
   demo | test | bench | www | lint)
     bash tests/harness/setup.sh base >/dev/null

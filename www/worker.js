@@ -1,8 +1,9 @@
 // The dedicated worker in which the wasm module lives, beside its OPFS access handles.
 //
 // It serves `{ id, call, args }` by calling the module's export of that name, with one more
-// argument: a function that posts `{ id, progress }`. It replies `{ id, result }` or `{ id, error }`.
-// A panic ends the module, so it is told as `{ fatal }`, after which nothing here answers any more.
+// argument: a function that posts `{ id, progress }`. It replies `{ id, result }` or
+// `{ id, error }`. A panic ends the module, so it is told as `{ fatal }`, after which nothing here
+// answers any more.
 
 import init, * as wasm from './pkg/littoral_www.js';
 
@@ -11,7 +12,8 @@ import init, * as wasm from './pkg/littoral_www.js';
 let lastComplaint;
 const complain = console.error.bind(console);
 console.error = (...words) => {
-  lastComplaint = words.map(String).join(' ');
+  // The hook appends a stack of this script and the module, which says less than the first lines.
+  lastComplaint = words.map(String).join(' ').split('\n\nStack:')[0];
   complain(...words);
 };
 
@@ -42,5 +44,6 @@ addEventListener('message', async ({ data: { id, call, args } }) => {
   }
 });
 
-// Tells that listening has begun; a module that cannot be compiled is told here, not at the first call.
+// Tells that listening has begun; a module that cannot be compiled is told here, not at the first
+// call.
 ready.then(() => postMessage({ ready: true }), fatal);

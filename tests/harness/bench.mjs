@@ -10,8 +10,18 @@ import { Session } from './browser.mjs';
 import { WRONG } from './outcome.mjs';
 
 const FIELDS = [
-  'question', 'subject', 'reference', 'unit', 'value', 'rounds', 'ratio', 'low', 'high', 'target',
-  'outcome', 'raw',
+  'question',
+  'subject',
+  'reference',
+  'unit',
+  'value',
+  'rounds',
+  'ratio',
+  'low',
+  'high',
+  'target',
+  'outcome',
+  'raw',
 ];
 
 /** Runs the benchmarks of one side; gives the closing line and the status. */
@@ -20,7 +30,8 @@ export async function bench({ side, browser, strict }, report) {
   const found = side === 'web' ? await inBrowser(browser, tools, report) : await natively();
   for (const row of found) {
     const absent = FIELDS.filter((field) => !(field in row));
-    if (absent.length > 0) throw new Error(`a row without ${absent.join(', ')}: ${JSON.stringify(row)}`);
+    if (absent.length > 0)
+      throw new Error(`a row without ${absent.join(', ')}: ${JSON.stringify(row)}`);
     report.rows.push(row);
     const { subject, reference, question, value, unit, ratio, low, high, target, outcome } = row;
     const against = ratio === null ? '' : `, ${ratio} of ${reference} [${low}, ${high}]`;

@@ -18,8 +18,12 @@ export const BROWSERS = {
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
     install: 'chromium',
     args: [
-      '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
       // The sandbox refuses root. What runs in this browser is our own page alone.
       ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
     ],
@@ -111,7 +115,13 @@ export class Session {
       timeout: START_SECONDS * 1000,
       protocolTimeout: 0,
       // Whatever the browser drops outside its profile lands in a folder that goes with it.
-      env: { ...process.env, HOME: home, TMPDIR: home, XDG_CACHE_HOME: home, XDG_CONFIG_HOME: home },
+      env: {
+        ...process.env,
+        HOME: home,
+        TMPDIR: home,
+        XDG_CACHE_HOME: home,
+        XDG_CONFIG_HOME: home,
+      },
     });
     this.version = await this.#browser.version();
     this.#gone = new Promise((_, reject) => {
@@ -140,7 +150,12 @@ export class Session {
     );
     const started = within(
       START_SECONDS,
-      page.evaluate(() => window.littoral.ready().then(() => null, (error) => error.message)),
+      page.evaluate(() =>
+        window.littoral.ready().then(
+          () => null,
+          (error) => error.message,
+        ),
+      ),
       late('the worker'),
     );
     const failure = await Promise.race([started, this.#gone]);
@@ -176,7 +191,9 @@ export class Session {
           (value) => ({ value }),
           (error) => ({ error: error.message }),
         ),
-      id, name, args,
+      id,
+      name,
+      args,
     );
     try {
       const { value, error } = await Promise.race([this.#orGone(result), silence]);
@@ -202,6 +219,23 @@ export class Session {
     );
   }
 
+  /** Opens the live page in a tab of its own and gives what it shows when its run has ended. */
+  async visit(url) {
+    const page = await this.#browser.newPage();
+    await page.goto(url, { timeout: START_SECONDS * 1000 });
+    await page.waitForSelector('body:not([data-state=loading]):not([data-state=running])', {
+      timeout: SILENCE_SECONDS * 1000,
+    });
+    const shown = await page.evaluate(() => ({
+      state: document.body.dataset.state,
+      summary: document.querySelector('#summary').textContent,
+      rows: document.querySelectorAll('#rows tr').length,
+      isolated: window.crossOriginIsolated,
+    }));
+    await page.close();
+    return shown;
+  }
+
   /** Ends the browser without asking it, as a crash would. */
   kill() {
     this.#browser.process().kill('SIGKILL');
@@ -214,7 +248,9 @@ export class Session {
     const browser = this.#browser;
     if (browser !== undefined) {
       const child = browser.process();
-      await within(10, browser.close(), () => new Error('late')).catch(() => child?.kill('SIGKILL'));
+      await within(10, browser.close(), () => new Error('late')).catch(() =>
+        child?.kill('SIGKILL'),
+      );
     }
     if (this.#profile !== undefined) {
       rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
@@ -229,7 +265,10 @@ export class Session {
     try {
       return await Promise.race([promise, this.#gone]);
     } catch (error) {
-      if (this.#browser.connected && !/Target closed|Connection closed|detached/i.test(error.message)) {
+      if (
+        this.#browser.connected &&
+        !/Target closed|Connection closed|detached/i.test(error.message)
+      ) {
         throw error;
       }
       return within(10, this.#gone, () => error);

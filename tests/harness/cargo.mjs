@@ -68,7 +68,13 @@ export async function web(tools) {
   rmSync(aside, { recursive: true, force: true });
   mkdirSync(aside, { recursive: true });
   const bound = await run(tools.WASM_BINDGEN, [
-    '--target', 'web', '--no-typescript', '--out-dir', join(aside, 'pkg'), '--out-name', name,
+    '--target',
+    'web',
+    '--no-typescript',
+    '--out-dir',
+    join(aside, 'pkg'),
+    '--out-name',
+    name,
     join(target, WASM, 'web', `${name}.wasm`),
   ]);
   if (bound.status !== 0) throw new Error(`wasm-bindgen ended with ${bound.status}`);

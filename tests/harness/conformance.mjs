@@ -39,8 +39,15 @@ class Rows {
   /** A failure of the run itself, which no check can report. */
   broken(reason) {
     const row = {
-      clause: 'runner', check: 'runs to its end', browser: null, mode: 'default', shape: 'default',
-      isolated: false, ...this.context, outcome: 'failed', reason,
+      clause: 'runner',
+      check: 'runs to its end',
+      browser: null,
+      mode: 'default',
+      shape: 'default',
+      isolated: false,
+      ...this.context,
+      outcome: 'failed',
+      reason,
     };
     this.list.push(row);
     this.onRow(row);
@@ -122,7 +129,11 @@ export function leftOut(runs) {
       if (have.has(name)) continue;
       const { backend, browser, isolated } = rows[0];
       added.push({
-        ...row, backend, browser, isolated, outcome: 'failed',
+        ...row,
+        backend,
+        browser,
+        isolated,
+        outcome: 'failed',
         reason: 'another backend has this check, this one did not report it',
       });
     }

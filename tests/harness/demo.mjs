@@ -99,7 +99,8 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
           const { stage = 'working', done = 0, total = 1 } = JSON.parse(text);
           bar.update({ stage, done, total });
         };
-        const call = async (name, ...args) => JSON.parse(await session.call(name, args, onProgress));
+        const call = async (name, ...args) =>
+          JSON.parse(await session.call(name, args, onProgress));
         const raw = await call('raw_script');
         comparison.state('raw script', `opfs in ${browser}`, raw.digest);
         const there = await call('demo_cities', '/data/cities.json');

@@ -49,7 +49,8 @@ async function conclude(name, reportName, work) {
   process.exit(result.status);
 }
 
-const seed = new Option('--seed <number>', 'replays what the seeded backends did').default(1)
+const seed = new Option('--seed <number>', 'replays what the seeded backends did')
+  .default(1)
   .argParser(whole(0, 0xffffffff));
 // For the test of the harness, which needs the same judging on less.
 const hidden = (flags) => new Option(flags).hideHelp();
@@ -65,7 +66,8 @@ const command = (name, description) => program.command(name).description(descrip
 command('demo', 'loads real data into a real database, natively and in a browser, and compares')
   .addOption(
     new Option('--browser <name>', 'where to run the browser half')
-      .choices([...Object.keys(BROWSERS), 'all']).default('chromium'),
+      .choices([...Object.keys(BROWSERS), 'all'])
+      .default('chromium'),
   )
   .addOption(new Option('--only <database>', 'runs one database alone').choices(DATABASES))
   .addOption(hidden('--rows <number>').argParser(whole(1, 1e9)))
@@ -92,7 +94,7 @@ command('test', 'format, lints, documentation, all tests, natively and in a brow
       const result = await test(options, report);
       if (options.writeTables) {
         const { writeTables } = await import('./tables.mjs');
-        await writeTables(report);
+        writeTables(report);
       }
       return result;
     }),
@@ -101,17 +103,21 @@ command('test', 'format, lints, documentation, all tests, natively and in a brow
 command('bench', 'measures against targets')
   .addArgument(new Argument('<side>').choices(['native', 'web']))
   .addOption(
-    new Option('--browser <name>', 'where web runs').choices(Object.keys(BROWSERS))
+    new Option('--browser <name>', 'where web runs')
+      .choices(Object.keys(BROWSERS))
       .default('chromium'),
   )
   .option('--strict', 'a missed target is an error')
   .action((side, { browser, strict = false }) =>
-    conclude(`bench ${side}`, `bench-${side}`, (report) => bench({ side, browser, strict }, report)),
+    conclude(`bench ${side}`, `bench-${side}`, (report) =>
+      bench({ side, browser, strict }, report),
+    ),
   );
 
 command('www', 'serves the page that runs the conformance checks live')
   .addOption(
-    new Option('--port <number>', 'the port on 127.0.0.1, 0 for any free one').default(0)
+    new Option('--port <number>', 'the port on 127.0.0.1, 0 for any free one')
+      .default(0)
       .argParser(whole(0, 65535)),
   )
   .option('--no-isolation', 'without the headers of cross-origin isolation')

@@ -20,5 +20,9 @@ export class Missing extends Error {
 /** An error's text, without the stack, on one line. */
 export function oneLine(error) {
   const text = error instanceof Error ? error.message : String(error);
-  return text.split('\n').map((line) => line.trim()).filter(Boolean).join('; ');
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean)
+    .join('; ');
 }

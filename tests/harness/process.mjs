@@ -12,10 +12,11 @@ process.on('exit', () => {
 /**
  * Runs a program to its end and gives `{ status, lines }`: its exit status (a name where a signal
  * ended it) and, with `onLine` or `capture`, what it printed. Otherwise its stdout joins our
- * stderr: our own stdout belongs to the one closing line.
+ * stderr: our own stdout belongs to the one closing line. A program that prints nothing for
+ * `quietSeconds` is killed. `onStart` gets the child.
  */
 export async function run(command, args, options = {}) {
-  const { cwd = root, env = {}, onLine, capture = false, quietSeconds } = options;
+  const { cwd = root, env = {}, onLine, capture = false, quietSeconds, onStart } = options;
   const reads = capture || onLine !== undefined;
   const child = spawn(command, args, {
     cwd,
@@ -23,6 +24,7 @@ export async function run(command, args, options = {}) {
     stdio: ['ignore', reads ? 'pipe' : 2, 'inherit'],
   });
   alive.add(child);
+  onStart?.(child);
   const lines = [];
   let timer;
   let silent = false;

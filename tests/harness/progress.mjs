@@ -31,7 +31,9 @@ export class Progress {
       this.#bar = new SingleBar(
         {
           stream: process.stderr,
-          format: `${this.title}: ${stage} [{bar}] {percentage}% {value}/{total} {duration_formatted}`,
+          format:
+            `${this.title}: ${stage} [{bar}] {percentage}% ` +
+            '{value}/{total} {duration_formatted}',
           hideCursor: true,
           noTTYOutput: true,
           notTTYSchedule: 5000,

@@ -15,7 +15,7 @@ export class Report {
   constructor(name) {
     this.name = name;
     this.started = new Date().toISOString();
-    this.versions = { node: process.versions.node, kernel: release() };
+    this.versions = { node: process.versions.node, kernel: release().split('-')[0] };
     this.rows = [];
     this.extra = {};
   }

@@ -14,7 +14,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-cache=${XDG_CACHE_HOME:-${HOME:?HOME names the folder of the user, whose .cache is used}/.cache}/littoral
+cache=${XDG_CACHE_HOME:-${HOME:?no HOME, so no folder for caches}/.cache}/littoral
 check=no
 groups=()
 for word in "$@"; do
@@ -51,7 +51,7 @@ proven() { # package proofs lowest-version
   local proof version
   for proof in ${2//,/ }; do
     case $proof in
-      dpkg) dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'install ok installed' || continue ;;
+      dpkg) [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]] || continue ;;
       /*) [[ -e $proof ]] || continue ;;
       *) command -v "$proof" >/dev/null || continue ;;
     esac
@@ -155,12 +155,15 @@ done
 install_packages "${packages[@]}"
 
 if wants base; then
-  command -v cargo >/dev/null && command -v rustc >/dev/null ||
+  if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
     missing "Rust 1.90 or newer; install it with rustup (package rustup, or rustup.rs)"
+  fi
   for tool in fmt clippy; do
     cargo "$tool" --version >/dev/null 2>&1 && continue
-    [[ $check == no ]] && rustup component add "${tool/#fmt/rustfmt}" >&2 ||
-      missing "cargo $tool; run: rustup component add ${tool/#fmt/rustfmt}"
+    component=${tool/#fmt/rustfmt}
+    if [[ $check == yes ]] || ! rustup component add "$component" >&2; then
+      missing "cargo $tool; run: rustup component add $component"
+    fi
   done
   node_packages=npm-$(hash_of "$here/package.json" "$here/package-lock.json")
   cached "$node_packages" npm_packages
@@ -182,13 +185,14 @@ if wants web; then
   fi
   if [[ ${LITTORAL_WASM_STD:-} == debian ]]; then
     install_packages web-rust
-    sysroot=wasm-std-$(dpkg-query -W -f '${Version}' rustc-web | tr -c 'a-zA-Z0-9.\n' '-')-$(rust_key)
+    sysroot=wasm-std-$(dpkg-query -W -f '${Version}' rustc-web | tr -c 'a-zA-Z0-9.\n' '-')
     cached "$sysroot" wasm_sysroot
     echo "WASM_RUSTC=$cache/$sysroot/bin/rustc"
     echo "WASM_RUSTDOC=$cache/$sysroot/bin/rustdoc"
   fi
   # The tool must be of the very version that the library in the page is.
-  bindgen_version=$(grep -A 1 '^name = "wasm-bindgen"$' "$root/Cargo.lock" | sed -n 's/^version = "\(.*\)"$/\1/p')
+  bindgen_version=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p}' \
+    "$root/Cargo.lock")
   [[ -n $bindgen_version ]] || missing "wasm-bindgen in Cargo.lock"
   tool=wasm-bindgen-$bindgen_version-$(rust_key)
   cached "$tool" bindgen

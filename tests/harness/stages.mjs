@@ -3,11 +3,12 @@
 import { run } from './process.mjs';
 import { say, since } from './progress.mjs';
 import { hasPackage, WASM, wasmEnv, WEB_PACKAGE } from './cargo.mjs';
-import { Missing, oneLine } from './outcome.mjs';
+import { Missing, oneLine, Usage } from './outcome.mjs';
 
 /** Runs stages one after another and remembers how each ended. */
 export class Stages {
   done = [];
+  #known = [];
 
   /** With `only`, a list of names, all other stages are left out. */
   constructor(only) {
@@ -19,6 +20,7 @@ export class Stages {
    * next one runs all the same; only what is missing on this machine ends the run.
    */
   async stage(name, work) {
+    this.#known.push(name);
     if (this.only !== undefined && !this.only.includes(name)) return;
     const start = performance.now();
     say(`--- ${name}`);
@@ -39,6 +41,14 @@ export class Stages {
     return this.done.filter(({ ok }) => !ok);
   }
 
+  /** Ends the run as bad usage where a wanted stage does not exist. */
+  checkNames() {
+    const unknown = (this.only ?? []).filter((name) => !this.#known.includes(name));
+    if (unknown.length > 0) {
+      throw new Usage(`no stage ${unknown.join(', ')}; there are: ${this.#known.join(', ')}`);
+    }
+  }
+
   /** The seconds of every stage, as a table for a person. */
   summary() {
     const width = Math.max(...this.done.map(({ name }) => name.length), 0);
@@ -52,7 +62,15 @@ export class Stages {
 export async function lintStages(stages, tools) {
   const cargo = async (args, env = {}) => (await run('cargo', args, { env })).status === 0;
   const native = ['--locked', '--workspace'];
-  const portable = ['--locked', '--target', WASM, '--package', 'littoral', '--package', 'littoral-platform'];
+  const portable = [
+    '--locked',
+    '--target',
+    WASM,
+    '--package',
+    'littoral',
+    '--package',
+    'littoral-platform',
+  ];
   if (await hasPackage(WEB_PACKAGE)) {
     native.push('--exclude', WEB_PACKAGE);
     portable.push('--package', WEB_PACKAGE);

@@ -25,7 +25,8 @@ export async function test(options, report) {
 
   const onRow = (row) => {
     report.rows.push(row);
-    if (row.outcome === 'failed') say(`FAILED ${place(row)}: ${row.clause} ${row.check}: ${row.reason}`);
+    if (row.outcome === 'failed')
+      say(`FAILED ${place(row)}: ${row.clause} ${row.check}: ${row.reason}`);
   };
   const conformance = (name, rowsOf) =>
     stages.stage(`conformance ${name}`, async () => {
@@ -51,7 +52,12 @@ export async function test(options, report) {
       for (const backend of WEB) {
         await conformance(`${backend} chromium`, async () => {
           const { url } = server;
-          const { rows, version } = await inBrowser('chromium', backend, { url, seed, filter, onRow });
+          const { rows, version } = await inBrowser('chromium', backend, {
+            url,
+            seed,
+            filter,
+            onRow,
+          });
           report.versions.chromium = version;
           return rows;
         });
@@ -67,6 +73,7 @@ export async function test(options, report) {
   });
   await stages.stage('harness', () => selfTest());
 
+  stages.checkNames();
   stages.summary();
   return close(report.rows, counts, stages);
 }
