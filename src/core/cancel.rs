@@ -1,0 +1,80 @@
+//! Cancelling: a request, which the operation's own completion answers.
+//!
+//! What was not pushed ends at once. What is in the ring is asked to end by an entry of its own,
+//! which is queued behind it and so never overtakes it; its memory comes back with its completion.
+
+use std::sync::Arc;
+
+use super::files::Waiter;
+use super::held::Held;
+use super::overflow::Item;
+use super::state::State;
+use super::table::{Key, Phase, Stage};
+use crate::{ErrorKind, Operation};
+
+impl State {
+    pub(crate) fn cancel(&mut self, key: Key) {
+        let Some(slot) = self.slots.find(key) else { return };
+        // A close has no way back, and frees what others wait for.
+        if slot.is_over() || slot.cancelled || slot.operation == Operation::Close {
+            return;
+        }
+        slot.cancelled = true;
+        let (index, stage, head) = (key.slot, slot.stage, slot.head);
+        match stage {
+            Stage::Waiting => self.cancel_waiting(index),
+            Stage::Queued => self.cancel_queued(index, index),
+            Stage::Member if self.slots[head].stage == Stage::Queued => {
+                self.cancel_queued(head, index);
+            }
+            Stage::Pushed => self.queue.urgent(Item::Cancel(index)),
+            // A member of a pushed chain is only marked: the others are wanted.
+            Stage::Member | Stage::Free | Stage::Ended | Stage::Published => {}
+        }
+    }
+
+    fn cancel_waiting(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        match (&slot.held, slot.operation) {
+            (Held::Naming(naming), _) => {
+                let name = Arc::clone(&naming.name);
+                self.files.withdraw(&name, Waiter::Slot(index));
+                self.unprepare(index);
+            }
+            (_, Operation::Room) => self.rooms.retain(|&waiting| waiting != index),
+            (_, Operation::Shutdown) => self.shutdowns.retain(|&waiting| waiting != index),
+            // A barrier lets go of it in `finish`.
+            _ => {}
+        }
+        self.fail(index, ErrorKind::Cancelled);
+    }
+
+    /// Takes `index` out of the queued chain of `head`; the others keep their place.
+    fn cancel_queued(&mut self, head: u32, index: u32) {
+        if self.slots[index].phase == Phase::Identify {
+            // Its handle is open already: it goes on, and gives it or closes it.
+            return;
+        }
+        self.forget_tail(head);
+        let mut members = self.unchain(head);
+        members.retain(|&member| member != index);
+        for &member in &members {
+            let slot = &mut self.slots[member];
+            slot.stage = Stage::Queued;
+            slot.chain_bytes = slot.total - slot.done;
+        }
+        let was_queued = self.queue.replace(head, members.into_iter());
+        debug_assert!(was_queued, "a queued chain stands in the queue");
+        let name = match &self.slots[index].held {
+            Held::Naming(naming) => Some(Arc::clone(&naming.name)),
+            _ => None,
+        };
+        if name.is_some() {
+            self.unprepare(index);
+        }
+        self.fail(index, ErrorKind::Cancelled);
+        if let Some(name) = name {
+            self.next_turn(&name);
+        }
+    }
+}

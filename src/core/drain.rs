@@ -1,0 +1,89 @@
+//! The end of a driver.
+//!
+//! When the last handle goes, intake ends, all that is unfinished is cancelled and waited for, and
+//! the files are closed. What the platform has not answered in time ends as `Abandoned`: its memory
+//! and its file are leaked, because the platform may still use them. Closing a ring does not wait
+//! for what is in it, so this waiting is all that stands between freed memory and the kernel.
+
+use std::sync::Arc;
+
+use littoral_platform::clock;
+
+use super::Core;
+use super::state::Leftover;
+use super::table::{Key, Stage};
+use crate::ErrorKind;
+
+impl Core {
+    /// Ends the driver. Nobody else steps: there is no handle left to do it by.
+    pub(crate) fn end(self: &Arc<Self>) {
+        let mut state = self.lock();
+        state.closed = true;
+        let timeout = u64::try_from(state.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = clock::monotonic_nanos().saturating_add(timeout);
+        let alive: Vec<Key> = state.slots.alive().map(|slot| state.key(slot)).collect();
+        alive.into_iter().for_each(|key| state.cancel(key));
+        drop(state);
+
+        self.drain(deadline, |state| state.unfinished as usize > state.ended.len());
+        let mut state = self.lock();
+        state.abandon(ErrorKind::Abandoned, None);
+        let files: Vec<u32> = state.files.all().collect();
+        for file in files {
+            state.release_all(file);
+        }
+        drop(state);
+        self.drain(deadline, |state| state.in_flight > 0 || !state.queue.is_empty());
+
+        let mut state = self.lock();
+        state.abandon(ErrorKind::Abandoned, None);
+        state.publish_all();
+        self.delivered.store(state.delivered, core::sync::atomic::Ordering::Release);
+        if let Some(ring) = state.ring.take() {
+            state.leftovers.push(Leftover::Ring(ring));
+        }
+        self.leave(state);
+        self.deliver();
+    }
+
+    /// Works until `unfinished` says no, the time is over, or nothing can be waited for here.
+    fn drain(&self, deadline: u64, unfinished: impl Fn(&super::State) -> bool) {
+        let mut idle_rounds = 0;
+        loop {
+            let mut state = self.lock();
+            state.work(true);
+            let now = clock::monotonic_nanos();
+            if state.dead.is_some() || now >= deadline || !unfinished(&state) {
+                return;
+            }
+            // Where nothing can be waited for, a few rounds finish all that needs no host.
+            idle_rounds += 1;
+            if !state.limits.may_block && idle_rounds > ROUNDS_WITHOUT_WAITING {
+                return;
+            }
+            if state.in_flight > 0 && state.limits.may_block {
+                let left = core::time::Duration::from_nanos(deadline - now);
+                let state = self.lead(state, Some(left));
+                drop(state);
+            }
+        }
+    }
+}
+
+const ROUNDS_WITHOUT_WAITING: u32 = 64;
+
+impl super::State {
+    /// A file's users are gone with the driver. It is closed, unless something of it is in the ring.
+    fn release_all(&mut self, file: u32) {
+        let entry = self.files.get(file);
+        if entry.users > 0 {
+            entry.users = 1;
+            self.let_go(file);
+        }
+    }
+
+    /// Whether the ring may still have an entry of this slot.
+    pub(crate) fn is_in_ring(&self, slot: u32) -> bool {
+        self.slots[self.slots[slot].head].stage == Stage::Pushed
+    }
+}

@@ -1,0 +1,240 @@
+//! The engine: everything that gives I/O its meaning, above any ring.
+//!
+//! An operation is a slot in a table. It passes through: the name or the file's barrier it may have
+//! to wait for (`names`, `barrier`), the queue (`overflow`), where neighbours join it (`merge`), the
+//! ring (`push`), the answers to its entries (`reap`), its end (`state`), and the next `step`, which
+//! publishes its result. Cancelling may take it out at any point (`cancel`), and so does the end of
+//! the driver (`drain`).
+//!
+//! One lock guards all of it. Under that lock only our own code runs: what belongs to the user
+//! (wakers, callbacks, owners of buffers, results) is moved out and dropped or called after it.
+
+mod barrier;
+mod cancel;
+mod drain;
+mod files;
+mod held;
+mod merge;
+mod names;
+mod now;
+mod overflow;
+mod push;
+mod reap;
+mod state;
+mod step;
+mod submit;
+mod table;
+mod writev;
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::Waker;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use littoral_platform::{Direct, Doorbell, Limits, Report, Ring};
+
+pub(crate) use held::{Held, Opened, Value};
+pub(crate) use table::{Callback, Key};
+
+use crate::{Config, Error, Statistics};
+use state::{Delivery, Leftover, State};
+use table::{Notify, Stage};
+
+/// The engine of one driver. Files and completions keep it, but it works only as long as the driver
+/// does.
+pub(crate) struct Core {
+    state: Mutex<State>,
+    /// Where threads wait for the one that waits for the ring.
+    followers: Condvar,
+    /// The delivery count, to be read without the lock.
+    delivered: AtomicU64,
+    doorbell: Arc<dyn Doorbell>,
+    direct: Arc<dyn Direct>,
+    pub(crate) limits: Limits,
+    pub(crate) report: Report,
+}
+
+impl Core {
+    pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
+        let core = Arc::new(Core {
+            followers: Condvar::new(),
+            delivered: AtomicU64::new(0),
+            doorbell: ring.doorbell(),
+            direct: ring.direct(),
+            limits: *ring.limits(),
+            report: ring.report(),
+            state: Mutex::new(State::new(ring, config)),
+        });
+        let host_turn = Arc::downgrade(&core);
+        let turn = move || {
+            if let Some(core) = host_turn.upgrade() {
+                core.host_turn();
+            }
+        };
+        if let Some(ring) = &mut core.lock().ring {
+            ring.on_turn(Box::new(turn));
+        }
+        core
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Only our own code runs under the lock; if it panicked, the state is as good as it gets.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every way out of the lock but `step`'s: sees to it that what was queued is started and what
+    /// ended is noticed, then drops what may be the user's.
+    fn leave(&self, mut state: MutexGuard<'_, State>) {
+        let mut ring_bell = false;
+        if state.leader {
+            // A thread waits in the kernel: what is new is started here and now.
+            if !state.queue.is_empty() {
+                state.pump();
+                state.submit();
+            }
+            ring_bell = core::mem::take(&mut state.rings_bell) || !state.ended.is_empty();
+        } else if !state.limits.may_block {
+            ring_bell = !state.turn_asked && state.has_business();
+            state.turn_asked |= ring_bell;
+        } else if state.queue.has_urgent() {
+            // Closes and cancels do not wait for somebody to step.
+            state.pump();
+            state.submit();
+        }
+        let wake = state.followers > 0 && !(state.ended.is_empty() && state.deliveries.is_empty());
+        let mut leftovers = core::mem::take(&mut state.leftovers);
+        drop(state);
+        if ring_bell {
+            self.doorbell.ring();
+        }
+        if wake {
+            self.followers.notify_all();
+        }
+        if !leftovers.is_empty() {
+            leftovers.clear();
+            self.return_leftovers(leftovers);
+        }
+    }
+
+    /// Gives the emptied list back, so that it is allocated once.
+    fn return_leftovers(&self, emptied: Vec<Leftover>) {
+        let mut state = self.lock();
+        if state.leftovers.capacity() < emptied.capacity() && state.leftovers.is_empty() {
+            state.leftovers = emptied;
+        }
+    }
+
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        let state = self.lock();
+        let (alive, in_flight) = (u64::from(state.alive), u64::from(state.in_flight));
+        Statistics { alive, in_flight, ..state.statistics }
+    }
+
+    // For `Completion`.
+
+    /// The result, if it was published.
+    pub(crate) fn try_take(&self, key: Key) -> Option<Result<Value, Error>> {
+        let mut state = self.lock();
+        let slot = state.slots.find(key)?;
+        if slot.stage != Stage::Published {
+            return None;
+        }
+        let outcome = state.take(key.slot);
+        self.leave(state);
+        Some(outcome)
+    }
+
+    /// The result, or `waker` is woken when it is there.
+    pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Value, Error>> {
+        if let Some(outcome) = self.try_take(key) {
+            return Some(outcome);
+        }
+        let waker = waker.clone();
+        let mut state = self.lock();
+        let slot = state.slots.find(key)?;
+        let unused = if slot.stage == Stage::Published {
+            waker
+        } else {
+            match core::mem::replace(&mut slot.notify, Notify::Wake(waker)) {
+                Notify::Wake(previous) => {
+                    drop(state);
+                    drop(previous);
+                    return None;
+                }
+                _ => return None,
+            }
+        };
+        let outcome = state.take(key.slot);
+        self.leave(state);
+        drop(unused);
+        Some(outcome)
+    }
+
+    /// Calls back when the result is there: from the next `step` if it is there already.
+    pub(crate) fn on_finish(self: &Arc<Self>, key: Key, callback: Callback) {
+        let mut state = self.lock();
+        let Some(slot) = state.slots.find(key) else { return };
+        if slot.stage == Stage::Published {
+            let outcome = state.take(key.slot);
+            self.call_later(state, callback, outcome);
+            return;
+        }
+        let replaced = core::mem::replace(&mut slot.notify, Notify::Call(callback));
+        state.leftovers.push(Leftover::Notify(replaced));
+        self.leave(state);
+    }
+
+    /// Calls back from the next `step`, or at once when there is no driver to step.
+    pub(crate) fn call_back(self: &Arc<Self>, callback: Callback, outcome: Result<Value, Error>) {
+        self.call_later(self.lock(), callback, outcome);
+    }
+
+    fn call_later(
+        self: &Arc<Self>,
+        mut state: MutexGuard<'_, State>,
+        callback: Callback,
+        outcome: Result<Value, Error>,
+    ) {
+        if state.ring.is_none() {
+            drop(state);
+            callback(outcome, self);
+            return;
+        }
+        state.deliveries.push_back(Delivery::Call(callback, outcome));
+        state.rings_bell = true;
+        self.leave(state);
+    }
+
+    /// Nobody wants the result any more.
+    pub(crate) fn detach(&self, key: Key) {
+        let mut state = self.lock();
+        let Some(slot) = state.slots.find(key) else { return };
+        match slot.stage {
+            Stage::Published => state.free(key.slot),
+            _ => {
+                slot.detached = true;
+                let notify = core::mem::take(&mut slot.notify);
+                if !matches!(notify, Notify::Nobody) {
+                    state.leftovers.push(Leftover::Notify(notify));
+                }
+            }
+        }
+        self.leave(state);
+    }
+
+    pub(crate) fn cancel(&self, key: Key) {
+        let mut state = self.lock();
+        state.cancel(key);
+        self.leave(state);
+    }
+
+    /// A `File` is dropped, or a result that held one.
+    pub(crate) fn let_go(&self, file: u32) {
+        let mut state = self.lock();
+        state.let_go(file);
+        self.leave(state);
+    }
+}

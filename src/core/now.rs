@@ -1,0 +1,172 @@
+//! What is done at once, on the caller's thread: for engines that open, delete and probe names
+//! synchronously.
+//!
+//! Prepared names need no platform for that. Other names do, and only some platforms can.
+
+use std::sync::Arc;
+
+use littoral_platform::{Errno, Handle, Stat};
+
+use super::Core;
+use super::files::Waiter;
+use super::held::{Naming, Opened};
+use super::push::{Now, call};
+use super::submit::check_name;
+use super::table::NONE;
+use crate::{Error, ErrorKind, OpenOptions, Operation, Result};
+
+/// How often a browser's worker goes round for a name that is busy: a close needs one.
+const ROUNDS_MAX: u32 = 64;
+
+impl Core {
+    pub(crate) fn open_now(&self, name: &str, options: OpenOptions) -> Result<Opened> {
+        let name = check_name(name, Operation::Open)?;
+        if options.create_for_reading() {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Open).on(name);
+            return Err(error.because("a file that is created is opened for writing"));
+        }
+        self.with_name(&name, Operation::Open, |core| {
+            let mut state = core.lock();
+            if let Some(file) = state.shareable(&name) {
+                let opened = state.share(file, &name, options);
+                core.leave(state);
+                return opened;
+            }
+            drop(state);
+            core.open_directly(&name, options)
+        })
+    }
+
+    fn open_directly(&self, name: &Arc<str>, options: OpenOptions) -> Result<Opened> {
+        let failed = |code| refused(code, Operation::Open, name);
+        let naming = Naming::new(Arc::clone(name), options);
+        let handle = call(&*self.direct, Now::Open(&naming)).map_err(failed)?;
+        let handle = Handle(u32::try_from(handle).expect("a handle's number"));
+        let mut stat = Stat::default();
+        if let Err(code) = call(&*self.direct, Now::Stat(handle, &mut stat)) {
+            // The first error is the one to tell.
+            let _ = call(&*self.direct, Now::Close(handle));
+            return Err(failed(code));
+        }
+        let mut state = self.lock();
+        let opened = state.adopt(name, handle, options, stat).map(|file| {
+            state.add_user(file);
+            Opened { file, write: options.write, name: Arc::clone(name) }
+        });
+        self.leave(state);
+        opened.map_err(|error| error.on(Arc::clone(name)))
+    }
+
+    pub(crate) fn remove_now(&self, name: &str) -> Result<()> {
+        let name = check_name(name, Operation::Remove)?;
+        self.with_name(&name, Operation::Remove, |core| {
+            let mut state = core.lock();
+            let Some(file) = state.files.by_name(&name) else {
+                drop(state);
+                let naming = Naming::new(Arc::clone(&name), OpenOptions::new());
+                let removed = call(&*core.direct, Now::Remove(&naming));
+                return removed.map(drop).map_err(|code| refused(code, Operation::Remove, &name));
+            };
+            let fail = |kind| Error::new(kind, Operation::Remove).on(Arc::clone(&name));
+            let handle = state.removable(file).map_err(fail)?;
+            // Under the lock, so that nobody opens the file between the cut and the note of it.
+            call(&*core.direct, Now::Truncate(handle, 0))
+                .map_err(|code| refused(code, Operation::Remove, &name))?;
+            state.files.get(file).absent = true;
+            Ok(())
+        })
+    }
+
+    pub(crate) fn exists_now(&self, name: &str) -> Result<bool> {
+        let name = check_name(name, Operation::Open)?;
+        self.with_name(&name, Operation::Open, |core| {
+            let mut state = core.lock();
+            if let Some(file) = state.files.by_name(&name) {
+                return Ok(!state.files.get(file).absent);
+            }
+            drop(state);
+            let naming = Naming::new(Arc::clone(&name), OpenOptions::read_only());
+            match call(&*core.direct, Now::Open(&naming)) {
+                Ok(handle) => {
+                    let handle = Handle(u32::try_from(handle).expect("a handle's number"));
+                    // It was opened only to see that it is there.
+                    let _ = call(&*core.direct, Now::Close(handle));
+                    Ok(true)
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+                Err(Errno::ISDIR | Errno::ACCES) => Ok(true),
+                Err(code) => Err(refused(code, Operation::Open, &name)),
+            }
+        })
+    }
+
+    /// The size, as of all finished operations.
+    pub(crate) fn size_now(&self, file: u32) -> Result<u64> {
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(Operation::Size) {
+            return Err(error);
+        }
+        let handle = state.files.get(file).readable;
+        drop(state);
+        call(&*self.direct, Now::Size(handle)).map_err(|code| match code {
+            Errno::AGAIN => Error::new(ErrorKind::Unsupported, Operation::Size),
+            code => Error::from_code(code, Operation::Size),
+        })
+    }
+
+    /// Does something while nobody else opens, closes or removes that name.
+    fn with_name<T>(
+        &self,
+        name: &Arc<str>,
+        operation: Operation,
+        act: impl FnOnce(&Core) -> Result<T>,
+    ) -> Result<T> {
+        self.acquire_now(name, operation)?;
+        let result = act(self);
+        let mut state = self.lock();
+        state.next_turn(name);
+        self.leave(state);
+        result
+    }
+
+    /// Waits for a name by working on what keeps it, without telling anybody's results.
+    fn acquire_now(&self, name: &Arc<str>, operation: Operation) -> Result<()> {
+        let mut rounds = 0;
+        loop {
+            let mut state = self.lock();
+            if let Some(error) = state.refusal(operation) {
+                return Err(error.on(Arc::clone(name)));
+            }
+            if !state.files.is_busy(name) {
+                state.files.acquire(name, Waiter::Slot(NONE));
+                return Ok(());
+            }
+            state.work(true);
+            if !state.files.is_busy(name) {
+                continue;
+            }
+            if state.limits.may_block {
+                if state.leader {
+                    // Another thread waits for the ring, and will do the rest.
+                    drop(self.follow(state, Some(core::time::Duration::from_millis(1))));
+                } else if state.in_flight > 0 {
+                    drop(self.lead(state, None));
+                }
+                continue;
+            }
+            rounds += 1;
+            if rounds > ROUNDS_MAX {
+                let error = Error::new(ErrorKind::Busy, operation).on(Arc::clone(name));
+                return Err(error.because("an open or a close of it needs the host's turn"));
+            }
+        }
+    }
+}
+
+fn refused(code: Errno, operation: Operation, name: &Arc<str>) -> Error {
+    let error = match code {
+        Errno::AGAIN => Error::new(ErrorKind::NotPrepared, operation),
+        code => Error::from_code(code, operation),
+    };
+    error.on(Arc::clone(name))
+}

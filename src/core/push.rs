@@ -1,0 +1,291 @@
+//! From the queue into the ring: the one place where entries are made and pushed.
+#![allow(unsafe_code, reason = "the one push: it promises that the entry's memory stays alive")]
+
+use littoral_platform::{Direct, Errno, Full, Handle, Op, OpenFlags, Sqe, Stat, Tag};
+
+use super::held::{Held, Naming};
+use super::overflow::Item;
+use super::state::State;
+use super::table::{NONE, Phase, Slot, Stage};
+use super::writev::Gather;
+use crate::{Error, ErrorKind, OpenOptions, Operation};
+
+/// What a tag names. Two bits of kind, 30 of entry or file, 32 of slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tagged {
+    Slot { slot: u32, entry: u32 },
+    Cancel,
+    Close { file: u32 },
+    Unknown,
+}
+
+const ENTRY_MASK: u32 = (1 << 30) - 1;
+const CANCEL: u64 = 1 << 62;
+const CLOSE: u64 = 2 << 62;
+
+impl Tagged {
+    pub(crate) fn of(tag: Tag) -> Tagged {
+        let (kind, entry) = (tag.0 >> 62, u32::try_from(tag.0 >> 32 & u64::from(ENTRY_MASK)));
+        let index = u32::try_from(tag.0 & u64::from(u32::MAX)).expect("masked");
+        match kind {
+            0 => Tagged::Slot { slot: index, entry: entry.expect("masked") },
+            1 => Tagged::Cancel,
+            2 => Tagged::Close { file: index },
+            _ => Tagged::Unknown,
+        }
+    }
+}
+
+fn slot_tag(index: u32, slot: &Slot) -> Tag {
+    Tag(u64::from(slot.entry & ENTRY_MASK) << 32 | u64::from(index))
+}
+
+impl Slot {
+    pub(crate) fn awaits(&self, entry: u32) -> bool {
+        self.stage == Stage::Pushed && self.entry & ENTRY_MASK == entry
+    }
+}
+
+fn open_flags(options: OpenOptions) -> OpenFlags {
+    let mut flags = OpenFlags::empty();
+    flags.set(OpenFlags::WRITE, options.write);
+    flags.set(OpenFlags::CREATE, options.create || options.create_new);
+    flags.set(OpenFlags::EXCLUSIVE, options.create_new);
+    flags
+}
+
+impl State {
+    /// Pushes what there is room for. Nothing is submitted unless the ring is full of what is not.
+    pub(crate) fn pump(&mut self) {
+        let mut submitted = false; // since the last entry went in
+        // Half of the completion side is kept for cancels and closes.
+        let ordinary_max = (self.limits.in_flight / 2).max(1);
+        while self.in_flight < self.limits.in_flight && self.dead.is_none() {
+            let ordinary_room = self.ordinary_in_flight < ordinary_max;
+            let Some(item) = self.queue.take(ordinary_room) else { return };
+            let Some(sqe) = self.entry(item) else { continue };
+            let Some(ring) = &mut self.ring else { return };
+            // SAFETY: what the entry points to (buffers, spans, name, stat) is owned by the slot,
+            // behind pointers of its own, and a slot in stage `Pushed` gives up nothing before its
+            // completion was reaped or, when the driver is dropped, leaks it. The handle's file is
+            // pinned by the slot, or is the one being closed.
+            match unsafe { ring.push(&sqe) } {
+                Ok(()) => {
+                    submitted = false;
+                    // Only transfers and flushes are sure to be answered by the kernel, which wakes
+                    // the leader; the rest may be done at submit.
+                    let by_kernel = self.is_by_kernel(item);
+                    self.rings_bell |= self.leader && !by_kernel;
+                    self.pushed(item);
+                }
+                Err(Full) => {
+                    self.queue.put_back(item);
+                    if submitted {
+                        return;
+                    }
+                    submitted = true;
+                    self.submit();
+                }
+            }
+        }
+    }
+
+    /// Hands to the platform what was pushed.
+    pub(crate) fn submit(&mut self) {
+        if let Some(ring) = &mut self.ring
+            && ring.unsubmitted() > 0
+            && let Err(code) = ring.submit()
+        {
+            self.submit_failed(code);
+        }
+    }
+
+    /// Tells a ring that is busy, and reaped next, from one that is dead.
+    pub(crate) fn submit_failed(&mut self, code: Errno) {
+        if !matches!(code, Errno::AGAIN | Errno::BUSY | Errno::INTR | Errno::TIMEDOUT) {
+            self.ring_lost(code);
+        }
+    }
+
+    fn is_by_kernel(&self, item: Item) -> bool {
+        use Operation::{Pread, Preadv, Pwrite, Pwritev, Sync};
+        let Item::Slot(slot) = item else { return false };
+        let slot = &self.slots[slot];
+        !self.limits.executes_at_submit
+            && slot.phase == Phase::Main
+            && matches!(slot.operation, Pread | Preadv | Pwrite | Pwritev | Sync)
+    }
+
+    fn pushed(&mut self, item: Item) {
+        self.in_flight += 1;
+        self.statistics.pushed += 1;
+        let Item::Slot(head) = item else { return };
+        self.ordinary_in_flight += 1;
+        self.slots[head].stage = Stage::Pushed;
+        self.forget_tail(head);
+    }
+
+    /// The entry of what is queued; `None` if it ended instead.
+    fn entry(&mut self, item: Item) -> Option<Sqe> {
+        match item {
+            Item::Close(file, handle) => {
+                let tag = Tag(CLOSE | u64::from(file.unwrap_or(NONE)));
+                Some(Sqe { tag, op: Op::Close { file: handle } })
+            }
+            Item::Cancel(target) => {
+                let slot = &self.slots[target];
+                let target = (slot.stage == Stage::Pushed).then(|| slot_tag(target, slot))?;
+                Some(Sqe { tag: Tag(CANCEL | target.0), op: Op::Cancel { target } })
+            }
+            Item::Slot(index) => {
+                let op = self.operation_entry(index)?;
+                let slot = &mut self.slots[index];
+                slot.entry = slot.entry.wrapping_add(1);
+                Some(Sqe { tag: slot_tag(index, slot), op })
+            }
+        }
+    }
+
+    fn operation_entry(&mut self, index: u32) -> Option<Op> {
+        let slot = &self.slots[index];
+        match (slot.operation, slot.phase) {
+            (Operation::Pread | Operation::Preadv, Phase::AtEnd) | (Operation::Size, _) => {
+                Some(Op::Size { file: self.handle(slot.file, false) })
+            }
+            (Operation::Pread | Operation::Preadv, _) => Some(self.transfer_entry(index, false)),
+            (Operation::Pwrite | Operation::Pwritev, _) => Some(self.transfer_entry(index, true)),
+            (Operation::Truncate, _) => {
+                let (file, len) = (slot.file, slot.at);
+                Some(Op::Truncate { file: self.handle(file, true), len })
+            }
+            (Operation::Sync, _) => self.sync_entry(index),
+            _ => self.naming_entry(index),
+        }
+    }
+
+    fn handle(&mut self, file: u32, write: bool) -> Handle {
+        let file = self.files.get(file);
+        if write { file.writable.unwrap_or(file.readable) } else { file.readable }
+    }
+
+    /// One call for what is left of a chain, within the ring's limits.
+    fn transfer_entry(&mut self, head: u32, write: bool) -> Op {
+        let mut spans = core::mem::take(&mut self.slots[head].spans);
+        let (spans_max, bytes_max) = (self.limits.spans_per_call, self.limits.bytes_per_call);
+        let mut call = Gather::new(&mut spans, spans_max, bytes_max);
+        let mut member = head;
+        while member != NONE {
+            let slot = &self.slots[member];
+            if !call.add(&slot.held, slot.cursor) {
+                break;
+            }
+            member = slot.next;
+        }
+        let bytes = call.bytes();
+        let (file, at) = (self.slots[head].file, self.slots[head].position());
+        let file = self.handle(file, write);
+        let op = match (&spans[..], write) {
+            (&[span], false) => Op::Read { file, at, span },
+            (&[span], true) => Op::Write { file, at, span },
+            (many, false) => Op::Readv { file, at, spans: many.as_ptr(), count: count(many.len()) },
+            (many, true) => Op::Writev { file, at, spans: many.as_ptr(), count: count(many.len()) },
+        };
+        let slot = &mut self.slots[head];
+        slot.asked = bytes;
+        slot.spans = spans;
+        op
+    }
+
+    /// The flush of a chain of syncs. Those before which a write was lost end here.
+    fn sync_entry(&mut self, head: u32) -> Option<Op> {
+        let file = self.slots[head].file;
+        let chain = self.unchain(head);
+        if self.files.get(file).queued_sync == head {
+            self.files.get(file).queued_sync = NONE;
+        }
+        let mut covered = Vec::new();
+        for member in chain {
+            match self.lost_before(file, self.slots[member].sequence) {
+                Some(cause) => {
+                    let lost = Error::new(ErrorKind::WriteLost, Operation::Sync).caused_by(cause);
+                    let error = self.describe(member, lost);
+                    self.finish(member, Err(error));
+                }
+                None => covered.push(member),
+            }
+        }
+        // The entry goes by the head's number, so a head that has ended lets the next one lead.
+        let &lead = covered.first()?;
+        let kind = covered.iter().map(|&member| self.slots[member].sync_kind).max()?;
+        if lead != head {
+            self.slots[lead].stage = Stage::Queued;
+            self.chain_up(&covered);
+            self.queue.resume(lead);
+            return None;
+        }
+        self.chain_up(&covered);
+        Some(Op::Sync { file: self.handle(file, false), kind })
+    }
+
+    fn naming_entry(&mut self, index: u32) -> Option<Op> {
+        let slot = &mut self.slots[index];
+        let Held::Naming(naming) = &mut slot.held else {
+            unreachable!("{:?} has no entry of its own", slot.operation)
+        };
+        let name = naming.platform_name();
+        Some(match (slot.operation, slot.phase) {
+            (Operation::Remove, Phase::Main) => Op::Remove { name },
+            (Operation::Remove, _) => {
+                Op::Truncate { file: naming.handle.expect("a prepared file's handle"), len: 0 }
+            }
+            (_, Phase::Identify) => {
+                let file = naming.handle.expect("it was opened");
+                Op::Stat { file, stat: &raw mut *naming.stat }
+            }
+            _ => Op::Open { name, flags: open_flags(naming.options) },
+        })
+    }
+}
+
+/// What a thread can ask the platform to do at once.
+pub(crate) enum Now<'a> {
+    Open(&'a Naming),
+    Stat(Handle, &'a mut Stat),
+    Size(Handle),
+    Truncate(Handle, u64),
+    Close(Handle),
+    Remove(&'a Naming),
+}
+
+/// Has the calling thread do it.
+pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
+    let op = match now {
+        Now::Open(naming) => {
+            Op::Open { name: naming.platform_name(), flags: open_flags(naming.options) }
+        }
+        Now::Stat(file, stat) => Op::Stat { file, stat },
+        Now::Size(file) => Op::Size { file },
+        Now::Truncate(file, len) => Op::Truncate { file, len },
+        Now::Close(file) => Op::Close { file },
+        Now::Remove(naming) => Op::Remove { name: naming.platform_name() },
+    };
+    // SAFETY: names and stats are borrowed for the length of the call, and it moves no data.
+    unsafe { direct.call(&op) }
+}
+
+fn count(spans: usize) -> u32 {
+    u32::try_from(spans).expect("a ring's limit of spans fits its field")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_tell_what_they_name() {
+        assert_eq!(Tagged::of(Tag(5 << 32 | 7)), Tagged::Slot { slot: 7, entry: 5 });
+        assert_eq!(Tagged::of(Tag(CANCEL | 5 << 32 | 7)), Tagged::Cancel);
+        assert_eq!(Tagged::of(Tag(CLOSE | 3)), Tagged::Close { file: 3 });
+        assert_eq!(Tagged::of(Tag(u64::MAX)), Tagged::Unknown);
+    }
+}

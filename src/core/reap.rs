@@ -1,0 +1,223 @@
+//! From the ring's completions to ends, continuations and next phases.
+
+use littoral_platform::{Cqe, Errno};
+
+use super::held::Value;
+use super::push::Tagged;
+use super::state::State;
+use super::table::{NONE, Phase, Stage};
+use crate::{ErrorKind, Operation};
+
+/// How often an entry may be interrupted, or refused for now, without progress between.
+const RETRIES_MAX: u16 = 256;
+
+impl State {
+    /// Takes every completion there is now; true if there was one.
+    pub(crate) fn reap(&mut self) -> bool {
+        let mut any = false;
+        while let Some(cqe) = self.ring.as_mut().and_then(|ring| ring.reap()) {
+            any = true;
+            self.complete(cqe);
+        }
+        any
+    }
+
+    fn complete(&mut self, cqe: Cqe) {
+        let slot = match Tagged::of(cqe.tag) {
+            Tagged::Slot { slot, entry } => {
+                if !self.slots.get(slot).is_some_and(|s| s.awaits(entry)) {
+                    self.statistics.stale += 1;
+                    return;
+                }
+                slot
+            }
+            Tagged::Cancel => {
+                self.in_flight -= 1;
+                return;
+            }
+            Tagged::Close { file } => {
+                self.in_flight -= 1;
+                if file != NONE {
+                    self.handle_closed(file, cqe.result);
+                }
+                return;
+            }
+            Tagged::Unknown => {
+                self.statistics.stale += 1;
+                return;
+            }
+        };
+        self.in_flight -= 1;
+        self.ordinary_in_flight -= 1;
+        if let Err(code) = cqe.result
+            && self.may_retry(slot, code)
+        {
+            self.retry(slot);
+            return;
+        }
+        use Operation::{Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
+        match (self.slots[slot].operation, self.slots[slot].phase) {
+            (Pread | Preadv, Phase::AtEnd) => self.end_known(slot, cqe.result),
+            (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
+            (Size, _) => self.ended(slot, cqe.result.map(Value::Size)),
+            (Truncate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
+            (Sync, _) => {
+                for member in self.unchain(slot) {
+                    self.ended(member, cqe.result.map(|_| Value::Unit));
+                }
+            }
+            _ => self.named(slot, cqe.result),
+        }
+    }
+
+    /// Interrupted, or refused for now; or ended by the kernel because the thread that submitted it
+    /// is gone (reads as EFAULT, queued work as ECANCELED), which nobody asked for.
+    fn may_retry(&self, slot: u32, code: Errno) -> bool {
+        let slot = &self.slots[slot];
+        matches!(code, Errno::INTR | Errno::AGAIN | Errno::FAULT | Errno::CANCELED)
+            && !slot.cancelled
+            && slot.retries < RETRIES_MAX
+    }
+
+    /// Issues the same once more, but for members that are not wanted any longer.
+    fn retry(&mut self, head: u32) {
+        self.statistics.retried += 1;
+        self.slots[head].retries += 1;
+        if self.slots[head].next == NONE {
+            self.requeue(head);
+            return;
+        }
+        let retries = self.slots[head].retries;
+        let members = self.unchain(head);
+        let (unwanted, wanted): (Vec<_>, Vec<_>) =
+            members.into_iter().partition(|&member| self.slots[member].cancelled);
+        for &member in &unwanted {
+            self.fail(member, ErrorKind::Cancelled);
+        }
+        if unwanted.is_empty() {
+            self.resume_chain(&wanted);
+        } else {
+            wanted.iter().for_each(|&member| self.slots[member].retries = retries);
+            self.resume_singly(&wanted);
+        }
+    }
+
+    /// Puts an operation back into the queue, in its place.
+    pub(crate) fn requeue(&mut self, slot: u32) {
+        self.slots[slot].stage = Stage::Queued;
+        self.queue.resume(slot);
+    }
+
+    fn ended(&mut self, slot: u32, result: Result<Value, Errno>) {
+        match result {
+            Ok(value) => self.finish(slot, Ok(value)),
+            Err(code) => self.fail_with(slot, code),
+        }
+    }
+
+    /// An entry of a chain of transfers came back: shares out what it did, then says how the rest
+    /// goes on.
+    fn transferred(&mut self, head: u32, result: Result<u64, Errno>) {
+        let asked = self.slots[head].asked;
+        let write = matches!(self.slots[head].operation, Operation::Pwrite | Operation::Pwritev);
+        // A count past what was asked would claim memory that nobody filled.
+        let result = result.and_then(|n| if n <= asked { Ok(n) } else { Err(Errno::IO) });
+        if self.slots[head].next == NONE {
+            if let Ok(count) = result {
+                self.credit(head, count);
+                if self.slots[head].done == self.slots[head].total {
+                    self.complete_transfer(head);
+                    return;
+                }
+            }
+            self.go_on(&[head], write, result, asked);
+            return;
+        }
+        let mut members = self.unchain(head);
+        let mut first_unfinished = 0;
+        let mut left = result.unwrap_or(0);
+        for &member in &members {
+            let here = left.min(self.slots[member].total - self.slots[member].done);
+            left -= here;
+            self.credit(member, here);
+            if self.slots[member].done < self.slots[member].total {
+                break;
+            }
+            self.complete_transfer(member);
+            first_unfinished += 1;
+        }
+        members.drain(..first_unfinished);
+        self.go_on(&members, write, result, asked);
+    }
+
+    fn credit(&mut self, slot: u32, count: u64) {
+        let slot = &mut self.slots[slot];
+        slot.done += count;
+        slot.cursor.advance(&slot.held, count);
+        if count > 0 {
+            (slot.retries, slot.stalls) = (0, 0);
+        }
+    }
+
+    fn complete_transfer(&mut self, slot: u32) {
+        let slot_ref = &mut self.slots[slot];
+        let value = if matches!(slot_ref.operation, Operation::Pwrite | Operation::Pwritev) {
+            Value::Unit
+        } else {
+            core::mem::take(&mut slot_ref.held).read_value(slot_ref.done)
+        };
+        self.finish(slot, Ok(value));
+    }
+
+    /// How the unfinished members of a chain go on after their entry came back.
+    fn go_on(&mut self, members: &[u32], write: bool, result: Result<u64, Errno>, asked: u64) {
+        let mut wanted = Vec::new();
+        let members = if members.iter().any(|&member| self.slots[member].cancelled) {
+            for &member in members {
+                if self.slots[member].cancelled {
+                    self.fail(member, ErrorKind::Cancelled);
+                } else {
+                    wanted.push(member);
+                }
+            }
+            &wanted[..]
+        } else {
+            members
+        };
+        let Some(&first) = members.first() else { return };
+        match result {
+            Err(_) if members.len() > 1 => self.resume_singly(members),
+            Err(code) => self.fail_with(first, code),
+            Ok(_) if members.len() > 1 && !wanted.is_empty() => self.resume_singly(members),
+            Ok(0) if write && members.len() > 1 => self.resume_singly(members),
+            Ok(0) if write => self.fail(first, ErrorKind::WriteZero),
+            Ok(count) if write || count == asked => {
+                self.statistics.resumed += 1;
+                self.resume_chain(members);
+            }
+            Ok(_) => {
+                // A short read: the end of the file, or not. Each member finds out for itself.
+                self.slots[first].phase = Phase::AtEnd;
+                self.resume_singly(members);
+            }
+        }
+    }
+
+    /// A read came back short, and this is the file's size.
+    fn end_known(&mut self, slot: u32, size: Result<u64, Errno>) {
+        let entry = &mut self.slots[slot];
+        entry.phase = Phase::Main;
+        match size {
+            Err(code) => self.fail_with(slot, code),
+            Ok(size) if size <= entry.position() => self.complete_transfer(slot),
+            Ok(_) if entry.cancelled => self.fail(slot, ErrorKind::Cancelled),
+            // The second time in a row that a read stops where the file does not.
+            Ok(_) if entry.stalls > 0 => self.fail_with(slot, Errno::IO),
+            Ok(_) => {
+                entry.stalls += 1;
+                self.statistics.resumed += 1;
+                self.requeue(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! All that the engine's lock guards, and the ends of operations.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use littoral_platform::{Errno, Limits, Ring};
+
+use super::barrier::Ready;
+use super::files::Files;
+use super::held::{Held, Value};
+use super::overflow::Queue;
+use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
+use crate::{Config, Error, ErrorKind, Operation, Statistics};
+
+/// What the user's code is told once the lock is released.
+pub(crate) enum Delivery {
+    Wake(core::task::Waker),
+    Call(Callback, Result<Value, Error>),
+}
+
+/// What may run the user's code when it is dropped, so it is dropped once the lock is released.
+#[expect(dead_code, reason = "the values are kept to be dropped")]
+pub(crate) enum Leftover {
+    Held(Held),
+    Outcome(Result<Value, Error>),
+    Notify(Notify),
+    Ring(Box<dyn Ring>),
+}
+
+pub(crate) struct State {
+    /// `None` once the driver is gone.
+    pub(crate) ring: Option<Box<dyn Ring>>,
+    pub(crate) limits: Limits,
+    pub(crate) config: Config,
+    pub(crate) slots: Table,
+    pub(crate) files: Files,
+    pub(crate) queue: Queue,
+    /// Over, and not published yet.
+    pub(crate) ended: VecDeque<u32>,
+    pub(crate) deliveries: VecDeque<Delivery>,
+    pub(crate) leftovers: Vec<Leftover>,
+    /// Those who wait for room, and for the end of everything.
+    pub(crate) rooms: VecDeque<u32>,
+    pub(crate) shutdowns: Vec<u32>,
+    /// Slots taken by operations that count against `Config::operations`.
+    pub(crate) alive: u32,
+    /// Slots whose operation is not published.
+    pub(crate) unfinished: u32,
+    /// Entries in the ring: in all, and of operations.
+    pub(crate) in_flight: u32,
+    pub(crate) ordinary_in_flight: u32,
+    pub(crate) sequence: u64,
+    pub(crate) delivered: u64,
+    /// A thread waits for the ring, and how many wait for that thread.
+    pub(crate) leader: bool,
+    pub(crate) followers: u32,
+    /// The leader has to look, though the ring may not wake it.
+    pub(crate) rings_bell: bool,
+    /// The host was asked for a turn that has not come yet.
+    pub(crate) turn_asked: bool,
+    /// No more operations are taken.
+    pub(crate) closed: bool,
+    /// The ring is dead, for that reason.
+    pub(crate) dead: Option<Errno>,
+    pub(crate) statistics: Statistics,
+    /// Reused between ends of operations.
+    pub(crate) ready: Vec<Ready>,
+}
+
+impl State {
+    pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> State {
+        State {
+            limits: *ring.limits(),
+            ring: Some(ring),
+            config,
+            slots: Table::default(),
+            files: Files::default(),
+            queue: Queue::default(),
+            ended: VecDeque::new(),
+            deliveries: VecDeque::new(),
+            leftovers: Vec::new(),
+            rooms: VecDeque::new(),
+            shutdowns: Vec::new(),
+            alive: 0,
+            unfinished: 0,
+            in_flight: 0,
+            ordinary_in_flight: 0,
+            sequence: 0,
+            delivered: 0,
+            leader: false,
+            followers: 0,
+            rings_bell: false,
+            turn_asked: false,
+            closed: false,
+            dead: None,
+            statistics: Statistics::default(),
+            ready: Vec::new(),
+        }
+    }
+
+    /// Why an operation cannot be taken now.
+    pub(crate) fn refusal(&self, operation: Operation) -> Option<Error> {
+        let kind = if self.dead.is_some() {
+            ErrorKind::RingLost
+        } else if self.closed {
+            ErrorKind::Closed
+        } else {
+            return None;
+        };
+        Some(Error::new(kind, operation))
+    }
+
+    /// Why an operation that counts cannot be taken now.
+    pub(crate) fn saturation(&self, operation: Operation) -> Option<Error> {
+        (self.alive >= self.config.operations).then(|| Error::new(ErrorKind::Saturated, operation))
+    }
+
+    /// A slot for an operation that was let in.
+    pub(crate) fn begin(&mut self, operation: Operation, file: u32, held: Held) -> u32 {
+        let index = self.slots.take();
+        self.sequence += 1;
+        let slot = &mut self.slots[index];
+        slot.stage = Stage::Waiting;
+        slot.phase = Phase::Main;
+        slot.operation = operation;
+        slot.gate = Gate::None;
+        slot.file = file;
+        slot.sequence = self.sequence;
+        (slot.at, slot.total, slot.done) = (0, 0, 0);
+        slot.cursor = super::writev::Cursor::default();
+        (slot.retries, slot.stalls) = (0, 0);
+        (slot.cancelled, slot.detached) = (false, false);
+        (slot.head, slot.next) = (index, NONE);
+        slot.held = held;
+        if file != NONE {
+            self.files.get(file).pins += 1;
+        }
+        self.alive += u32::from(counts(operation));
+        self.unfinished += 1;
+        self.statistics.accepted += 1;
+        index
+    }
+
+    pub(crate) fn key(&self, slot: u32) -> Key {
+        Key { slot, generation: self.slots[slot].generation }
+    }
+
+    /// An error of this slot's operation, with its file and, for writes, its progress.
+    pub(crate) fn describe(&mut self, slot: u32, error: Error) -> Error {
+        let slot = &self.slots[slot];
+        let error = match &slot.held {
+            Held::Naming(naming) => error.on(Arc::clone(&naming.name)),
+            _ if slot.file != NONE => error.on(Arc::clone(&self.files.get(slot.file).names[0])),
+            _ => error,
+        };
+        if matches!(slot.operation, Operation::Pwrite | Operation::Pwritev) {
+            error.confirmed_to(slot.done)
+        } else {
+            error
+        }
+    }
+
+    pub(crate) fn fail(&mut self, slot: u32, kind: ErrorKind) {
+        let error = Error::new(kind, self.slots[slot].operation);
+        let error = self.describe(slot, error);
+        self.finish(slot, Err(error));
+    }
+
+    pub(crate) fn fail_with(&mut self, slot: u32, code: Errno) {
+        let error = Error::from_code(code, self.slots[slot].operation);
+        let error = self.describe(slot, error);
+        self.finish(slot, Err(error));
+    }
+
+    /// The operation is over. Its result is published by the next `step`.
+    pub(crate) fn finish(&mut self, index: u32, outcome: Result<Value, Error>) {
+        let slot = &mut self.slots[index];
+        debug_assert!(!slot.is_over(), "an operation ends once");
+        slot.stage = Stage::Ended;
+        let held = core::mem::take(&mut slot.held);
+        if !matches!(held, Held::Nothing) {
+            self.leftovers.push(Leftover::Held(held));
+        }
+        let (operation, file, class, gate) = (slot.operation, slot.file, slot.class, slot.gate);
+        let (sequence, failed) = (slot.sequence, outcome.is_err());
+        slot.outcome = Some(outcome);
+        self.ended.push_back(index);
+        if file == NONE {
+            return;
+        }
+        let entry = self.files.get(file);
+        if failed && is_covered(operation) {
+            entry.failures.push((sequence, index));
+        }
+        entry.pins -= 1;
+        let mut ready = core::mem::take(&mut self.ready);
+        match gate {
+            Gate::None => {}
+            Gate::Waiting => entry.barrier.withdraw(index, &mut ready),
+            Gate::Went(epoch) => entry.barrier.end(class, epoch, &mut ready),
+        }
+        for (slot, epoch) in ready.drain(..) {
+            self.slots[slot].gate = Gate::Went(epoch);
+            self.enqueue(slot);
+        }
+        self.ready = ready;
+        self.close_if_unused(file);
+    }
+
+    /// Publishes what is over: to whoever has the completion, or was named to be told.
+    pub(crate) fn publish(&mut self) {
+        while let Some(index) = self.ended.pop_front() {
+            self.delivered += 1;
+            self.unfinished -= 1;
+            let slot = &mut self.slots[index];
+            slot.stage = Stage::Published;
+            if slot.detached {
+                self.free(index);
+                continue;
+            }
+            match core::mem::take(&mut slot.notify) {
+                Notify::Nobody => {}
+                Notify::Wake(waker) => self.deliveries.push_back(Delivery::Wake(waker)),
+                Notify::Call(callback) => {
+                    let outcome = self.take(index);
+                    self.deliveries.push_back(Delivery::Call(callback, outcome));
+                }
+            }
+        }
+    }
+
+    /// Takes a published result; the slot is free again.
+    pub(crate) fn take(&mut self, index: u32) -> Result<Value, Error> {
+        let slot = &mut self.slots[index];
+        let outcome = slot.outcome.take().expect("a published operation has its result");
+        if outcome.is_err() && slot.file != NONE {
+            // The file may be gone, and another one in its place: then this finds nothing.
+            self.take_failure(index);
+        }
+        self.free(index);
+        outcome
+    }
+
+    /// Frees a published slot. A failure that nobody took is remembered for the next sync.
+    pub(crate) fn free(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        let (operation, notify) = (slot.operation, core::mem::take(&mut slot.notify));
+        if let Some(outcome) = slot.outcome.take() {
+            if let Ok(Value::File(opened)) = &outcome {
+                let file = opened.file;
+                self.let_go(file);
+            } else if let Err(error) = &outcome
+                && slot.file != NONE
+            {
+                let error = error.clone();
+                if let Some(sequence) = self.take_failure(index) {
+                    self.remember_lost(index, sequence, error);
+                }
+            }
+            self.leftovers.push(Leftover::Outcome(outcome));
+        }
+        if !matches!(notify, Notify::Nobody) {
+            self.leftovers.push(Leftover::Notify(notify));
+        }
+        self.slots.give_back(index);
+        if counts(operation) {
+            self.alive -= 1;
+            self.grant_room();
+        }
+    }
+
+    /// Takes a slot's failure out of its file's list.
+    fn take_failure(&mut self, index: u32) -> Option<u64> {
+        let file = self.slots[index].file;
+        let sequence = self.slots[index].sequence;
+        let failures = &mut self.files.try_get(file)?.failures;
+        let place = failures.iter().position(|failure| *failure == (sequence, index))?;
+        Some(failures.swap_remove(place).0)
+    }
+
+    fn remember_lost(&mut self, index: u32, sequence: u64, error: Error) {
+        let lost = &mut self.files.get(self.slots[index].file).lost;
+        if lost.as_ref().is_none_or(|(first, _)| sequence < *first) {
+            *lost = Some((sequence, error));
+        }
+    }
+
+    /// The first failure before `sequence` that nobody took; it is the asking sync's now.
+    pub(crate) fn lost_before(&mut self, file: u32, sequence: u64) -> Option<Error> {
+        let entry = self.files.get(file);
+        let untaken = entry.failures.iter().filter(|failure| failure.0 < sequence).min().copied();
+        let lost = entry.lost.as_ref().map(|lost| lost.0).filter(|first| *first < sequence);
+        match (untaken, lost) {
+            (Some((first, slot)), lost) if lost.is_none_or(|lost| first < lost) => {
+                self.slots[slot].outcome.as_ref()?.as_ref().err().cloned()
+            }
+            (_, Some(_)) => entry.lost.take().map(|(_, error)| error),
+            _ => None,
+        }
+    }
+
+    /// Tells those who wait for room, in their order, as far as there is any.
+    pub(crate) fn grant_room(&mut self) {
+        while let Some(&waiting) = self.rooms.front() {
+            let room = u64::from(self.config.operations.saturating_sub(self.alive));
+            if self.slots[waiting].at > room {
+                return;
+            }
+            self.rooms.pop_front();
+            self.finish(waiting, Ok(Value::Unit));
+        }
+    }
+}
+
+/// Closes, and those who wait for room, have places of their own.
+fn counts(operation: Operation) -> bool {
+    !matches!(operation, Operation::Close | Operation::Room | Operation::Shutdown)
+}
+
+/// Whose failure a later sync must not hide: a sync's own too, where it passes one on.
+fn is_covered(operation: Operation) -> bool {
+    use Operation::{Pwrite, Pwritev, Sync, Truncate};
+    matches!(operation, Pwrite | Pwritev | Sync | Truncate)
+}

@@ -1,0 +1,261 @@
+//! Making progress: who waits for the ring, who waits for that one, and when results are told.
+//!
+//! One thread at a time, the leader, waits for the ring, without holding the lock; others park until
+//! something was delivered or the lead is free. A thread that submits meanwhile starts its entries
+//! itself. Telling comes last: when the first callback runs, every result of the batch is published,
+//! other threads are awake and the lead is given up, so a callback may do anything, also `step`.
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use littoral_platform::{Errno, clock};
+
+use super::Core;
+use super::state::{Delivery, State};
+use super::table::NONE;
+use crate::{Error, ErrorKind, Status, Step, Wait};
+
+/// How often in a row a ring that has nothing in flight may refuse what is queued before it counts
+/// as dead.
+const REFUSALS_MAX: u32 = 10_000;
+
+impl State {
+    /// Whether somebody has to step for things to go on.
+    pub(crate) fn has_business(&self) -> bool {
+        let queued = self.dead.is_none() && !self.queue.is_empty();
+        self.unfinished > 0 || queued || !self.deliveries.is_empty()
+    }
+
+    /// Pushes, submits if so told, and takes what is there. Where the ring executes at submit, this
+    /// goes on to the end of everything that needs no host. Elsewhere one batch is enough; what it
+    /// set free is started before its results are told.
+    pub(crate) fn work(&mut self, submit: bool) {
+        loop {
+            self.start(submit);
+            if !self.reap() {
+                return;
+            }
+            if !self.limits.executes_at_submit {
+                self.start(submit);
+                return;
+            }
+        }
+    }
+
+    fn start(&mut self, submit: bool) {
+        self.pump();
+        if submit {
+            self.submit();
+        }
+    }
+
+    /// The ring is dead: everything ends, and what the platform may still have is not freed.
+    pub(crate) fn ring_lost(&mut self, code: Errno) {
+        if self.dead.replace(code).is_some() {
+            return;
+        }
+        self.abandon(ErrorKind::RingLost, Some(code));
+    }
+
+    /// Ends all that is unfinished. Memory that the ring may still touch is leaked.
+    pub(crate) fn abandon(&mut self, kind: ErrorKind, code: Option<Errno>) {
+        let unfinished: Vec<u32> =
+            self.slots.alive().filter(|&slot| !self.slots[slot].is_over()).collect();
+        let in_ring: Vec<u32> =
+            unfinished.iter().copied().filter(|&slot| self.is_in_ring(slot)).collect();
+        for index in unfinished {
+            if self.slots[index].is_over() {
+                continue;
+            }
+            let operation = self.slots[index].operation;
+            let error = match code {
+                Some(code) => Error::from_code(code, operation).of_kind(kind),
+                None => Error::new(kind, operation),
+            };
+            let error = self.describe(index, error);
+            let slot = &mut self.slots[index];
+            if in_ring.contains(&index) {
+                core::mem::forget(core::mem::take(&mut slot.held));
+                core::mem::forget(core::mem::take(&mut slot.spans));
+                if slot.file != NONE {
+                    // One pin that is never taken back: the handles stay open.
+                    let file = slot.file;
+                    self.files.get(file).pins += 1;
+                }
+            }
+            self.finish(index, Err(error));
+        }
+    }
+
+    pub(crate) fn publish_all(&mut self) {
+        self.publish();
+        if !self.shutdowns.is_empty() && self.unfinished as usize == self.shutdowns.len() {
+            for slot in core::mem::take(&mut self.shutdowns) {
+                self.finish(slot, Ok(super::Value::Unit));
+            }
+            self.publish();
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn step(self: &Arc<Self>, seen: u64, wait: Wait) -> Step {
+        let deadline = match wait {
+            Wait::For(time) => Some(clock::monotonic_nanos().saturating_add(nanos(time))),
+            _ => None,
+        };
+        let (mut state, status) = self.progress(seen, wait, deadline);
+        let delivered = state.delivered;
+        let mut leftovers = core::mem::take(&mut state.leftovers);
+        let pending = !state.deliveries.is_empty();
+        if state.followers > 0 && status == Status::Delivered {
+            self.followers.notify_all();
+        }
+        drop(state);
+        if !leftovers.is_empty() {
+            leftovers.clear();
+            self.return_leftovers(leftovers);
+        }
+        if pending {
+            self.deliver();
+        }
+        Step { delivered, status }
+    }
+
+    /// Until something is delivered, or waiting is over. Comes back with the lock.
+    fn progress(
+        &self,
+        seen: u64,
+        wait: Wait,
+        deadline: Option<u64>,
+    ) -> (MutexGuard<'_, State>, Status) {
+        let mut state = self.lock();
+        let mut refusals = 0;
+        loop {
+            let may_wait = wait != Wait::No && state.limits.may_block && state.delivered == seen;
+            let leads = may_wait && !state.leader;
+            // Who is about to wait submits with the same call.
+            state.work(!leads || state.limits.executes_at_submit);
+            state.publish_all();
+            self.delivered.store(state.delivered, Ordering::Release);
+            let status = if state.delivered != seen || !state.deliveries.is_empty() {
+                Status::Delivered
+            } else if !state.has_business() {
+                Status::Idle
+            } else if !state.limits.may_block {
+                Status::NeedsHost
+            } else if !may_wait {
+                Status::Pending
+            } else {
+                let left = deadline.map(|end| end.saturating_sub(clock::monotonic_nanos()));
+                if left == Some(0) {
+                    state.submit();
+                    return (state, Status::Pending);
+                }
+                let left = left.map(Duration::from_nanos);
+                let waits_for_ring = state.in_flight > 0;
+                state = if leads && waits_for_ring {
+                    self.lead(state, left)
+                } else if leads && !state.queue.is_empty() {
+                    // The ring refused everything and has nothing to wait for: it is asked again.
+                    state.submit();
+                    refusals += 1;
+                    if refusals > REFUSALS_MAX {
+                        state.ring_lost(Errno::BUSY);
+                    }
+                    state
+                } else {
+                    // Another thread leads, or what is missing is for another thread to do.
+                    self.follow(state, left)
+                };
+                continue;
+            };
+            state.submit();
+            return (state, status);
+        }
+    }
+
+    /// Waits for the ring, submitting on the way what was pushed.
+    pub(crate) fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let unsubmitted = state.ring.as_ref().map_or(0, |ring| ring.unsubmitted());
+        state.leader = true;
+        drop(state);
+        let waited = self.doorbell.wait(unsubmitted, timeout);
+        let mut state = self.lock();
+        state.leader = false;
+        if state.followers > 0 {
+            // One of them may have to lead now.
+            self.followers.notify_all();
+        }
+        if let Err(code) = waited {
+            state.submit_failed(code);
+        }
+        state
+    }
+
+    pub(crate) fn follow<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        state.followers += 1;
+        let mut state = match timeout {
+            None => self.followers.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(timeout) => {
+                let waited = self.followers.wait_timeout(state, timeout);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.followers -= 1;
+        state
+    }
+
+    /// Tells what is to be told, one at a time from one queue, so that a nested or another thread's
+    /// `step` goes on where a callback stays long or panics.
+    fn deliver(self: &Arc<Self>) {
+        loop {
+            let next = self.lock().deliveries.pop_front();
+            match next {
+                None => return,
+                Some(Delivery::Wake(waker)) => waker.wake(),
+                Some(Delivery::Call(callback, outcome)) => callback(outcome, self),
+            }
+        }
+    }
+
+    pub(crate) fn interrupt(&self) {
+        let mut state = self.lock();
+        state.delivered += 1;
+        self.delivered.store(state.delivered, Ordering::Release);
+        let (leader, followers) = (state.leader, state.followers);
+        drop(state);
+        if leader {
+            self.doorbell.ring();
+        }
+        if followers > 0 {
+            self.followers.notify_all();
+        }
+    }
+
+    /// The host gives a turn: one step, and another turn is asked for if that left work which needs
+    /// no answer of the host.
+    pub(crate) fn host_turn(self: &Arc<Self>) {
+        self.lock().turn_asked = false;
+        self.step(self.delivered(), Wait::No);
+        let mut state = self.lock();
+        if !state.turn_asked && (!state.queue.is_empty() || !state.ended.is_empty()) {
+            state.turn_asked = true;
+            drop(state);
+            self.doorbell.ring();
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,234 @@
+//! The ways in: each checks its arguments, takes a slot, and leaves the operation where it belongs.
+//!
+//! A refused operation takes no slot and changes nothing; its error is the completion's.
+
+use std::sync::Arc;
+
+use littoral_platform::SyncKind;
+
+use super::Core;
+use super::barrier::Class;
+use super::held::{Held, Naming, Value};
+use super::table::{Gate, Key, NONE};
+use super::writev::Parts;
+use crate::{Error, ErrorKind, OpenOptions, Operation};
+
+/// Bytes of a name, and of one component of it.
+const NAME_MAX: usize = 1024;
+const COMPONENT_MAX: usize = 255;
+
+/// The one rule for names, on every platform.
+pub(crate) fn check_name(name: &str, operation: Operation) -> Result<Arc<str>, Error> {
+    let valid = |part: &str| {
+        !part.is_empty() && part.len() <= COMPONENT_MAX && part != "." && part != ".."
+    };
+    let what = if name.is_empty() || name.len() > NAME_MAX || !name.split('/').all(valid) {
+        "a name is 1 to 1024 bytes, of components of 1 to 255 bytes that are not `.` or `..`"
+    } else if name.chars().any(|c| c.is_control() || c == '\\') {
+        "a name has no control characters and no `\\`"
+    } else {
+        return Ok(name.into());
+    };
+    Err(Error::new(ErrorKind::InvalidInput, operation).on(name).because(what))
+}
+
+impl Core {
+    /// Reads or writes what `held` has, at `at`.
+    pub(crate) fn transfer(
+        &self,
+        operation: Operation,
+        file: u32,
+        at: u64,
+        held: Held,
+    ) -> Result<Key, Error> {
+        let write = matches!(operation, Operation::Pwrite | Operation::Pwritev);
+        let total: u64 = (0..held.count()).map(|part| held.part(part).span.len as u64).sum();
+        if at.checked_add(total).is_none_or(|end| end > self.limits.offset_max) {
+            let error = Error::new(ErrorKind::InvalidInput, operation);
+            return Err(error.because("offset and length reach past the platform's maximum"));
+        }
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
+            return Err(error);
+        }
+        let index = state.begin(operation, file, held);
+        if total == 0 {
+            let value = if write {
+                Value::Unit
+            } else {
+                core::mem::take(&mut state.slots[index].held).read_value(0)
+            };
+            state.finish(index, Ok(value));
+        } else {
+            let slot = &mut state.slots[index];
+            (slot.at, slot.total) = (at, total);
+            state.admit(index, if write { Class::Write } else { Class::Read });
+        }
+        let key = state.key(index);
+        self.leave(state);
+        Ok(key)
+    }
+
+    /// A sync, truncate or size.
+    fn on_file(
+        &self,
+        operation: Operation,
+        class: Class,
+        file: u32,
+        set: impl FnOnce(&mut super::table::Slot),
+    ) -> Result<Key, Error> {
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
+            return Err(error);
+        }
+        let index = state.begin(operation, file, Held::Nothing);
+        set(&mut state.slots[index]);
+        state.admit(index, class);
+        let key = state.key(index);
+        self.leave(state);
+        Ok(key)
+    }
+
+    pub(crate) fn sync(&self, file: u32, kind: SyncKind) -> Result<Key, Error> {
+        self.on_file(Operation::Sync, Class::Sync, file, |slot| slot.sync_kind = kind)
+    }
+
+    pub(crate) fn truncate(&self, file: u32, len: u64) -> Result<Key, Error> {
+        if len > self.limits.offset_max {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Truncate);
+            return Err(error.because("the size is past the platform's maximum"));
+        }
+        self.on_file(Operation::Truncate, Class::Truncate, file, |slot| slot.at = len)
+    }
+
+    pub(crate) fn size(&self, file: u32) -> Result<Key, Error> {
+        self.on_file(Operation::Size, Class::Read, file, |_| ())
+    }
+
+    /// Closes one handle of a file. Its place is reserved: it is refused only without a driver.
+    pub(crate) fn close(&self, file: u32) -> Result<Key, Error> {
+        let mut state = self.lock();
+        if state.ring.is_none() || state.dead.is_some() {
+            return Err(state.refusal(Operation::Close).unwrap_or_else(|| {
+                Error::new(ErrorKind::Closed, Operation::Close)
+            }));
+        }
+        let index = state.begin(Operation::Close, NONE, Held::Nothing);
+        state.close(index, file);
+        let key = state.key(index);
+        self.leave(state);
+        Ok(key)
+    }
+
+    pub(crate) fn open(&self, name: &str, options: OpenOptions) -> Result<Key, Error> {
+        if options.create_for_reading() {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Open).on(name);
+            return Err(error.because("a file that is created is opened for writing"));
+        }
+        self.on_name(Operation::Open, Naming::new(check_name(name, Operation::Open)?, options))
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<Key, Error> {
+        let name = check_name(name, Operation::Remove)?;
+        self.on_name(Operation::Remove, Naming::new(name, OpenOptions::new()))
+    }
+
+    pub(crate) fn prepare(&self, names: &[&str], temporaries: usize) -> Result<Key, Error> {
+        if temporaries > 0 {
+            let error = Error::new(ErrorKind::Unsupported, Operation::Prepare);
+            return Err(error.because("temporary files"));
+        }
+        let names: Result<Vec<_>, _> =
+            names.iter().map(|name| check_name(name, Operation::Prepare)).collect();
+        let mut names = std::collections::VecDeque::from(names?);
+        let Some(first) = names.pop_front() else {
+            return self.at_once(Operation::Prepare);
+        };
+        let mut naming = Naming::new(first, OpenOptions::new().create(true));
+        naming.to_prepare = names;
+        self.on_name(Operation::Prepare, naming)
+    }
+
+    fn on_name(&self, operation: Operation, naming: Naming) -> Result<Key, Error> {
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
+            return Err(error.on(naming.name));
+        }
+        let index = state.begin(operation, NONE, Held::Naming(Box::new(naming)));
+        let key = state.key(index);
+        state.want_name(index);
+        self.leave(state);
+        Ok(key)
+    }
+
+    /// An operation with nothing to do.
+    fn at_once(&self, operation: Operation) -> Result<Key, Error> {
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
+            return Err(error);
+        }
+        let index = state.begin(operation, NONE, Held::Nothing);
+        let key = state.key(index);
+        state.finish(index, Ok(Value::Unit));
+        self.leave(state);
+        Ok(key)
+    }
+
+    pub(crate) fn room(&self, operations: u32) -> Result<Key, Error> {
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(Operation::Room) {
+            return Err(error);
+        }
+        if operations > state.config.operations {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Room);
+            return Err(error.because("more room than the driver was configured for"));
+        }
+        if state.rooms.len() >= state.config.operations as usize {
+            return Err(Error::new(ErrorKind::Saturated, Operation::Room));
+        }
+        let index = state.begin(Operation::Room, NONE, Held::Nothing);
+        state.slots[index].at = u64::from(operations);
+        let key = state.key(index);
+        state.rooms.push_back(index);
+        state.grant_room();
+        self.leave(state);
+        Ok(key)
+    }
+
+    pub(crate) fn shutdown(&self) -> Result<Key, Error> {
+        let mut state = self.lock();
+        if state.ring.is_none() || state.dead.is_some() {
+            return Err(state.refusal(Operation::Shutdown).unwrap_or_else(|| {
+                Error::new(ErrorKind::Closed, Operation::Shutdown)
+            }));
+        }
+        state.closed = true;
+        for waiting in core::mem::take(&mut state.rooms) {
+            state.fail(waiting, ErrorKind::Closed);
+        }
+        let index = state.begin(Operation::Shutdown, NONE, Held::Nothing);
+        let key = state.key(index);
+        state.shutdowns.push(index);
+        self.leave(state);
+        Ok(key)
+    }
+}
+
+impl super::State {
+    /// An operation asks its file's barrier.
+    fn admit(&mut self, index: u32, class: Class) {
+        let slot = &mut self.slots[index];
+        slot.class = class;
+        let file = slot.file;
+        if matches!(class, Class::Sync | Class::Truncate) {
+            self.forget_tails(file);
+        }
+        match self.files.get(file).barrier.admit(index, class) {
+            Some(epoch) => {
+                self.slots[index].gate = Gate::Went(epoch);
+                self.enqueue(index);
+            }
+            None => self.slots[index].gate = Gate::Waiting,
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The slots: one for each operation that is alive.
+
+use core::ops::{Index, IndexMut};
+use core::task::Waker;
+use std::sync::Arc;
+
+use littoral_platform::{Span, SyncKind};
+
+use super::Core;
+use super::barrier::Class;
+use super::held::{Held, Value};
+use super::writev::Cursor;
+use crate::{Error, Operation};
+
+/// No slot, no file.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// Where an operation is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Free,
+    /// For a barrier, a name, or room.
+    Waiting,
+    /// In the queue, to be pushed.
+    Queued,
+    /// Travels in the entry of another slot, its head.
+    Member,
+    /// In the ring.
+    Pushed,
+    /// Over; its result waits for the next `step`.
+    Ended,
+    /// Its result waits for whoever has the completion.
+    Published,
+}
+
+/// What the entry that is queued or in the ring is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Main,
+    /// A read came back short: is that the end of the file?
+    AtEnd,
+    /// A file was opened: what is it?
+    Identify,
+    /// A prepared file is removed by cutting it to nothing.
+    Empty,
+}
+
+/// How an operation stands with its file's barrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// It takes no part.
+    None,
+    Waiting,
+    Went(u64),
+}
+
+pub(crate) type Callback = Box<dyn FnOnce(Result<Value, Error>, &Arc<Core>) + Send>;
+
+/// Whom to tell.
+#[derive(Default)]
+pub(crate) enum Notify {
+    #[default]
+    Nobody,
+    Wake(Waker),
+    Call(Callback),
+}
+
+pub(crate) struct Slot {
+    /// Counts the operations that had this slot.
+    pub(crate) generation: u32,
+    /// Counts the entries that were pushed from it.
+    pub(crate) entry: u32,
+    pub(crate) stage: Stage,
+    pub(crate) phase: Phase,
+    pub(crate) operation: Operation,
+    pub(crate) class: Class,
+    pub(crate) gate: Gate,
+    pub(crate) file: u32,
+    /// The order of admission.
+    pub(crate) sequence: u64,
+    /// Of a transfer: where it begins. Of a truncate: the size. Of a room: how many.
+    pub(crate) at: u64,
+    /// Bytes in all, bytes done, and bytes of the entry in the ring.
+    pub(crate) total: u64,
+    pub(crate) done: u64,
+    pub(crate) asked: u64,
+    pub(crate) cursor: Cursor,
+    pub(crate) sync_kind: SyncKind,
+    /// Interruptions, and answers without progress, since the last progress.
+    pub(crate) retries: u16,
+    pub(crate) stalls: u8,
+    pub(crate) cancelled: bool,
+    pub(crate) detached: bool,
+    /// The chain of slots that travel together: the first, and the next.
+    pub(crate) head: u32,
+    pub(crate) next: u32,
+    /// In the head of a chain: bytes left of all.
+    pub(crate) chain_bytes: u64,
+    pub(crate) held: Held,
+    /// The array of spans in the ring. Stays with the slot, so that it is allocated once.
+    pub(crate) spans: Vec<Span>,
+    pub(crate) outcome: Option<Result<Value, Error>>,
+    pub(crate) notify: Notify,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        Slot {
+            generation: 0,
+            entry: 0,
+            stage: Stage::Free,
+            phase: Phase::Main,
+            operation: Operation::Wait,
+            class: Class::Read,
+            gate: Gate::None,
+            file: NONE,
+            sequence: 0,
+            at: 0,
+            total: 0,
+            done: 0,
+            asked: 0,
+            cursor: Cursor::default(),
+            sync_kind: SyncKind::Full,
+            retries: 0,
+            stalls: 0,
+            cancelled: false,
+            detached: false,
+            head: NONE,
+            next: NONE,
+            chain_bytes: 0,
+            held: Held::Nothing,
+            spans: Vec::new(),
+            outcome: None,
+            notify: Notify::Nobody,
+        }
+    }
+
+    /// Where the transfer goes on, and where it ends.
+    pub(crate) fn position(&self) -> u64 {
+        self.at + self.done
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.at + self.total
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Free | Stage::Ended | Stage::Published)
+    }
+}
+
+/// Names an operation, also after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// All slots. They are made as needed and used again, the last freed first.
+#[derive(Default)]
+pub(crate) struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Table {
+    pub(crate) fn take(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            let slot = u32::try_from(self.slots.len()).expect("slots are bounded far below 2^32");
+            self.slots.push(Slot::new());
+            slot
+        })
+    }
+
+    pub(crate) fn give_back(&mut self, slot: u32) {
+        let freed = &mut self[slot];
+        freed.stage = Stage::Free;
+        freed.generation = freed.generation.wrapping_add(1);
+        self.free.push(slot);
+    }
+
+    /// The slot of an operation, unless it is gone.
+    pub(crate) fn find(&mut self, key: Key) -> Option<&mut Slot> {
+        let slot = &mut self.slots[key.slot as usize];
+        (slot.generation == key.generation && slot.stage != Stage::Free).then_some(slot)
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get(slot as usize)
+    }
+
+    /// Those that are alive.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = u32> {
+        let all = (0..).zip(&self.slots);
+        all.filter(|(_, slot)| slot.stage != Stage::Free).map(|(index, _)| index)
+    }
+}
+
+impl Index<u32> for Table {
+    type Output = Slot;
+
+    fn index(&self, slot: u32) -> &Slot {
+        &self.slots[slot as usize]
+    }
+}
+
+impl IndexMut<u32> for Table {
+    fn index_mut(&mut self, slot: u32) -> &mut Slot {
+        &mut self.slots[slot as usize]
+    }
+}

@@ -1,0 +1,110 @@
+//! Waiting for results by stepping.
+
+use core::future::Future;
+use core::pin::pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use std::sync::{Arc, Weak};
+use std::task::Wake;
+use std::thread::{self, Thread};
+
+use crate::completion::Outcome;
+use crate::{Completion, Error, ErrorKind, Io, Operation, Result, Status, Wait};
+
+/// Runs a future to its end, stepping `io` meanwhile.
+///
+/// The future may wait for other things too: its waker interrupts the step.
+///
+/// # Errors
+/// [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for something that only the browser's
+/// own turn can do.
+pub fn block_on<F: Future>(io: &Arc<dyn Io>, future: F) -> Result<F::Output> {
+    let mut future = pin!(future);
+    let woken = Arc::new(Woken {
+        flag: AtomicBool::new(false),
+        // In a browser nothing parks, and asking for the thread is not free.
+        thread: io.limits().may_block.then(thread::current),
+        io: Arc::downgrade(io),
+    });
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        let seen = io.delivered();
+        woken.flag.store(false, Ordering::Relaxed);
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Ok(output);
+        }
+        while !woken.flag.load(Ordering::Acquire) {
+            match io.step(seen, Wait::Forever).status {
+                Status::Idle if woken.thread.is_some() => {
+                    // What the future waits for is not ours.
+                    if !woken.flag.load(Ordering::Acquire) {
+                        thread::park();
+                    }
+                }
+                Status::Idle | Status::NeedsHost if !woken.flag.load(Ordering::Acquire) => {
+                    return Err(needs_host());
+                }
+                // Somebody's results: those of this future, if its waker was among them.
+                _ => break,
+            }
+        }
+    }
+}
+
+/// Waits for one operation, stepping `io` meanwhile.
+///
+/// # Errors
+/// The operation's own, and [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for something
+/// that only the browser's own turn can do; the operation then runs on, detached.
+#[expect(private_bounds, reason = "the results of operations are a closed set")]
+pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T> {
+    loop {
+        let seen = io.delivered();
+        if let Some(result) = completion.try_take() {
+            return result;
+        }
+        match io.step(seen, Wait::Forever).status {
+            Status::Idle => {
+                let error = Error::new(ErrorKind::InvalidInput, Operation::Wait);
+                return completion.try_take().unwrap_or_else(|| {
+                    Err(error.because("the completion is of another driver than the one to step"))
+                });
+            }
+            Status::NeedsHost => return completion.try_take().unwrap_or(Err(needs_host())),
+            Status::Delivered | Status::Pending => {}
+        }
+    }
+}
+
+fn needs_host() -> Error {
+    Error::new(ErrorKind::NeedsHost, Operation::Wait)
+}
+
+/// Wakes a thread that steps, or is parked because there is nothing to step for.
+struct Woken {
+    flag: AtomicBool,
+    thread: Option<Thread>,
+    io: Weak<dyn Io>,
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.flag.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(thread) = &self.thread else { return };
+        // Results are told by a step, which the waiting thread notices by the delivery count; only
+        // a waker that is called from elsewhere has to interrupt it.
+        if thread.id() != thread::current().id() {
+            if let Some(io) = self.io.upgrade() {
+                io.interrupt();
+            }
+            thread.unpark();
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Driving a driver from code that waits.
+
+mod block_on;
+
+pub use block_on::{block_on, wait};

@@ -1,0 +1,359 @@
+//! What went wrong, with which operation on which file, and what to do about it.
+
+use core::fmt;
+use std::sync::Arc;
+
+use littoral_platform::Errno;
+
+/// What every fallible call of this crate returns.
+pub type Result<T, E = Error> = core::result::Result<T, E>;
+
+/// An error: kind, operation, file, the platform's code, and what of a write is known to be done.
+///
+/// One pointer wide; cloning it is cheap.
+#[derive(Clone)]
+pub struct Error(Arc<Repr>);
+
+#[derive(Clone)]
+struct Repr {
+    kind: ErrorKind,
+    operation: Operation,
+    file: Option<Arc<str>>,
+    code: Option<Errno>,
+    confirmed: Option<u64>,
+    detail: Option<Box<str>>,
+    cause: Option<Error>,
+}
+
+/// What kind of failure it is. The same on every platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The operation may have happened or not: the driver went away before the platform answered.
+    Abandoned,
+    /// `create_new` met an existing file.
+    AlreadyExists,
+    /// The name is open, or something else holds it.
+    Busy,
+    /// The operation was cancelled; `confirmed` says how far it had come.
+    Cancelled,
+    /// The file, or the driver, was closed before.
+    Closed,
+    /// An argument can never work: a bad name, an offset past the platform's maximum.
+    InvalidInput,
+    /// The platform failed to read or write.
+    Io,
+    /// The name is a directory.
+    IsADirectory,
+    /// Someone else holds the file's lock.
+    Locked,
+    /// A synchronous wait for something that only the browser's own turn can do.
+    NeedsHost,
+    /// The file, or a folder on its way, does not exist.
+    NotFound,
+    /// A synchronous open of a name that was not prepared, where the platform cannot open now.
+    NotPrepared,
+    /// The platform is out of memory, descriptors or another of its resources.
+    OutOfResources,
+    /// Writing through a read-only file, or the platform forbids it.
+    PermissionDenied,
+    /// The ring is dead; nothing submitted to it will be answered.
+    RingLost,
+    /// As many operations are alive as the driver was configured for.
+    Saturated,
+    /// The disk, or the origin's quota, is full.
+    StorageFull,
+    /// This platform cannot do it.
+    Unsupported,
+    /// A write made no progress, and the platform does not say why.
+    WriteZero,
+    /// An earlier write failed and nobody took that failure, so this sync would have lied.
+    WriteLost,
+}
+
+/// Which operation an [`Error`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each is the method of that name")]
+pub enum Operation {
+    Start,
+    Open,
+    Close,
+    Pread,
+    Preadv,
+    Pwrite,
+    Pwritev,
+    Sync,
+    Truncate,
+    Size,
+    Remove,
+    Prepare,
+    Room,
+    Shutdown,
+    Wait,
+}
+
+impl Operation {
+    /// The method's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Operation::Start => "start",
+            Operation::Open => "open",
+            Operation::Close => "close",
+            Operation::Pread => "pread",
+            Operation::Preadv => "preadv",
+            Operation::Pwrite => "pwrite",
+            Operation::Pwritev => "pwritev",
+            Operation::Sync => "sync",
+            Operation::Truncate => "truncate",
+            Operation::Size => "size",
+            Operation::Remove => "remove",
+            Operation::Prepare => "prepare",
+            Operation::Room => "room",
+            Operation::Shutdown => "shutdown",
+            Operation::Wait => "wait",
+        }
+    }
+}
+
+impl ErrorKind {
+    /// What the platform's code means to a caller.
+    pub(crate) fn of(code: Errno) -> ErrorKind {
+        match code {
+            Errno::NOENT | Errno::NOTDIR => ErrorKind::NotFound,
+            Errno::EXIST => ErrorKind::AlreadyExists,
+            Errno::ISDIR => ErrorKind::IsADirectory,
+            Errno::PERM | Errno::ACCES | Errno::ROFS => ErrorKind::PermissionDenied,
+            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => ErrorKind::StorageFull,
+            Errno::BUSY => ErrorKind::Busy,
+            Errno::CANCELED => ErrorKind::Cancelled,
+            Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW => ErrorKind::InvalidInput,
+            Errno::NOMEM | Errno::MFILE | Errno::NFILE => ErrorKind::OutOfResources,
+            Errno::NOSYS | Errno::OPNOTSUPP => ErrorKind::Unsupported,
+            Errno::OWNERDEAD => ErrorKind::RingLost,
+            _ => ErrorKind::Io,
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            ErrorKind::Abandoned => "the driver went away before the platform answered",
+            ErrorKind::AlreadyExists => "the file exists already",
+            ErrorKind::Busy => "the file is in use",
+            ErrorKind::Cancelled => "cancelled",
+            ErrorKind::Closed => "it was closed before",
+            ErrorKind::InvalidInput => "invalid argument",
+            ErrorKind::Io => "input/output error",
+            ErrorKind::IsADirectory => "it is a directory",
+            ErrorKind::Locked => "it is locked by someone else",
+            ErrorKind::NeedsHost => "it cannot be waited for here",
+            ErrorKind::NotFound => "there is no such file",
+            ErrorKind::NotPrepared => "the name was not prepared",
+            ErrorKind::OutOfResources => "the platform is out of a resource",
+            ErrorKind::PermissionDenied => "permission denied",
+            ErrorKind::RingLost => "the ring is dead",
+            ErrorKind::Saturated => "too many operations are alive",
+            ErrorKind::StorageFull => "no space left",
+            ErrorKind::Unsupported => "not supported on this platform",
+            ErrorKind::WriteZero => "no progress",
+            ErrorKind::WriteLost => "an earlier write failed and its failure was not taken",
+        }
+    }
+
+    const fn remedy(self) -> &'static str {
+        match self {
+            ErrorKind::Abandoned => "reopen the file and look at what it holds",
+            ErrorKind::AlreadyExists => "open it without `create_new`, or remove it first",
+            ErrorKind::Busy => "close every handle of it, then try again",
+            ErrorKind::Cancelled => "submit it again if it is still wanted",
+            ErrorKind::Closed => "open it again, on a live driver",
+            ErrorKind::InvalidInput => "correct the argument",
+            ErrorKind::Io => "check the device; what was not confirmed may be old, new or mixed",
+            ErrorKind::IsADirectory => "name a file",
+            ErrorKind::Locked => "wait for the other process, tab or driver to close it",
+            ErrorKind::NeedsHost => "await it, or wait in a place that may block",
+            ErrorKind::NotFound => "check the name, or open it with `create`",
+            ErrorKind::NotPrepared => "`prepare` the name first, or use `open`",
+            ErrorKind::OutOfResources => "free memory or descriptors, or raise the limit",
+            ErrorKind::PermissionDenied => "open it for writing, or change its permissions",
+            ErrorKind::RingLost => "start a new driver and reopen its files",
+            ErrorKind::Saturated => "take results first, await `room`, or raise the limit",
+            ErrorKind::StorageFull => "free space or raise the quota, then write again",
+            ErrorKind::Unsupported => "see `capabilities` for what this platform can do",
+            ErrorKind::WriteZero => "check for a full disk or quota",
+            ErrorKind::WriteLost => {
+                "take the results of your writes, and write the lost ones again"
+            }
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, operation: Operation) -> Error {
+        Error(Arc::new(Repr {
+            kind,
+            operation,
+            file: None,
+            code: None,
+            confirmed: None,
+            detail: None,
+            cause: None,
+        }))
+    }
+
+    pub(crate) fn from_code(code: Errno, operation: Operation) -> Error {
+        let mut error = Error::new(ErrorKind::of(code), operation);
+        error.repr().code = Some(code);
+        error
+    }
+
+    fn repr(&mut self) -> &mut Repr {
+        Arc::make_mut(&mut self.0)
+    }
+
+    /// What the code means in this place, where it is not what it means in general.
+    pub(crate) fn of_kind(mut self, kind: ErrorKind) -> Error {
+        self.repr().kind = kind;
+        self
+    }
+
+    pub(crate) fn on(mut self, file: impl Into<Arc<str>>) -> Error {
+        self.repr().file = Some(file.into());
+        self
+    }
+
+    pub(crate) fn confirmed_to(mut self, bytes: u64) -> Error {
+        self.repr().confirmed = Some(bytes);
+        self
+    }
+
+    pub(crate) fn because(mut self, detail: impl Into<Box<str>>) -> Error {
+        self.repr().detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, cause: Error) -> Error {
+        self.repr().cause = Some(cause);
+        self
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The operation that failed.
+    #[must_use]
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// The file's name as it was opened, where the operation had one.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.0.file.as_deref()
+    }
+
+    /// The platform's code, where the platform said no.
+    #[must_use]
+    pub fn code(&self) -> Option<Errno> {
+        self.0.code
+    }
+
+    /// For writes: how many bytes from the start are known to be written. What follows them, up to
+    /// the end of the request, is old, new or mixed.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<u64> {
+        self.0.confirmed
+    }
+
+    /// For [`ErrorKind::WriteLost`]: the first failure that nobody took.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Error> {
+        self.0.cause.as_ref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let repr = &*self.0;
+        write!(f, "{}", repr.operation.name())?;
+        if let Some(file) = &repr.file {
+            write!(f, " on `{file}`")?;
+        }
+        write!(f, " failed: {}", repr.kind.what())?;
+        if let Some(detail) = &repr.detail {
+            write!(f, ": {detail}")?;
+        }
+        if let Some(code) = repr.code {
+            write!(f, " ({code:?})")?;
+        }
+        if let Some(confirmed) = repr.confirmed {
+            write!(f, ", {confirmed} bytes confirmed")?;
+        }
+        if let Some(cause) = &repr.cause {
+            write!(f, " [first: {cause}]")?;
+        }
+        write!(f, "; {}", repr.kind.remedy())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.0.cause.as_ref().map(|e| e as _)
+    }
+}
+
+impl From<Error> for std::io::Error {
+    /// For engines that speak `std::io`: the nearest kind there, with the whole error inside.
+    fn from(error: Error) -> std::io::Error {
+        use std::io::ErrorKind as Std;
+        let kind = match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotPrepared => Std::NotFound,
+            ErrorKind::AlreadyExists => Std::AlreadyExists,
+            ErrorKind::PermissionDenied => Std::PermissionDenied,
+            ErrorKind::InvalidInput => Std::InvalidInput,
+            ErrorKind::StorageFull => Std::StorageFull,
+            ErrorKind::WriteZero => Std::WriteZero,
+            ErrorKind::IsADirectory => Std::IsADirectory,
+            ErrorKind::Busy | ErrorKind::Locked => Std::ResourceBusy,
+            ErrorKind::Unsupported => Std::Unsupported,
+            ErrorKind::OutOfResources => Std::OutOfMemory,
+            _ => Std::Other,
+        };
+        std::io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_names_operation_file_code_progress_and_remedy() {
+        let error =
+            Error::from_code(Errno::NOSPC, Operation::Pwrite).on("main.db").confirmed_to(4096);
+        assert_eq!(
+            error.to_string(),
+            "pwrite on `main.db` failed: no space left (ENOSPC), 4096 bytes confirmed; \
+             free space or raise the quota, then write again"
+        );
+        assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_lost_write_carries_its_cause() {
+        let first = Error::from_code(Errno::IO, Operation::Pwritev).on("wal");
+        let error = Error::new(ErrorKind::WriteLost, Operation::Sync).on("wal").caused_by(first);
+        assert_eq!(error.cause().map(Error::kind), Some(ErrorKind::Io));
+        assert!(error.to_string().contains("pwritev on `wal`"));
+    }
+}

@@ -1,0 +1,173 @@
+//! The file trait, and the file of a driver.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use littoral_platform::SyncKind;
+
+use crate::core::{Core, Held, Key, Opened};
+use crate::{Buffer, Completion, Error, ErrorKind, Operation, Result, Shared, Vector};
+
+/// An open file. All offsets and sizes are bytes.
+///
+/// Every method that starts an operation returns a [`Completion`], never a `Result`: what is wrong
+/// with the arguments is told there too. Operations in flight have no order among each other, but
+/// [`sync`](File::sync) covers what was submitted before it and [`truncate`](File::truncate) stands
+/// between what came before and what comes after.
+///
+/// Dropping the last handle closes the file once its operations are done.
+pub trait File: Send + Sync + 'static {
+    /// Reads at `at` until `into` is full or the file ends. The buffer's length is then what was
+    /// read: shorter than its capacity means the file ended there, 0 that `at` is at or past the
+    /// end.
+    fn pread(&self, at: u64, into: Buffer) -> Completion<Buffer>;
+
+    /// Reads at `at` into several buffers in order, as [`pread`](File::pread) into all of them.
+    fn preadv(&self, at: u64, into: Vec<Buffer>) -> Completion<Vec<Buffer>>;
+
+    /// Writes all of `from` at `at`, or fails with what is [confirmed](crate::Error::confirmed).
+    fn pwrite(&self, at: u64, from: Shared) -> Completion<()>;
+
+    /// Writes the concatenation of `from` at `at`, as one [`pwrite`](File::pwrite) of it.
+    fn pwritev(&self, at: u64, from: Vector) -> Completion<()>;
+
+    /// Makes every write and truncate that was submitted before it durable, finished or not. Fails
+    /// with [`WriteLost`](crate::ErrorKind::WriteLost), and does not flush, if one of them failed
+    /// and nobody took that failure.
+    fn sync(&self, kind: SyncKind) -> Completion<()>;
+
+    /// Sets the size, after everything submitted before and before everything submitted later.
+    /// What grows reads as zeros.
+    fn truncate(&self, len: u64) -> Completion<()>;
+
+    /// The size, as of all finished operations.
+    fn size(&self) -> Completion<u64>;
+
+    /// The size, as of all finished operations, at once.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where it takes a wait.
+    fn size_now(&self) -> Result<u64>;
+
+    /// Closes this handle: it takes no more operations. Completes when the file is closed if this
+    /// was the last handle, with the platform's answer.
+    fn close(&self) -> Completion<()>;
+
+    /// The name it was opened by.
+    fn name(&self) -> &str;
+}
+
+/// A file of a driver: one user of one of its open files.
+pub(crate) struct RingFile {
+    core: Arc<Core>,
+    opened: Opened,
+    closed: AtomicBool,
+}
+
+impl RingFile {
+    pub(crate) fn new(core: &Arc<Core>, opened: Opened) -> Arc<dyn File> {
+        Arc::new(RingFile { core: Arc::clone(core), opened, closed: AtomicBool::new(false) })
+    }
+
+    /// Starts an operation unless the file is closed, or is read-only and `write` is asked for.
+    fn start<T>(
+        &self,
+        operation: Operation,
+        write: bool,
+        start: impl FnOnce(&Core, u32) -> Result<Key>,
+    ) -> Completion<T> {
+        let started = self.check(operation, write).and_then(|()| start(&self.core, self.opened.file));
+        let named = |error: Error| match error.file() {
+            None => error.on(Arc::clone(&self.opened.name)),
+            Some(_) => error,
+        };
+        Completion::new(&self.core, started.map_err(named))
+    }
+
+    fn check(&self, operation: Operation, write: bool) -> Result<()> {
+        let kind = if self.closed.load(Ordering::Acquire) {
+            ErrorKind::Closed
+        } else if write && !self.opened.write {
+            ErrorKind::PermissionDenied
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(kind, operation))
+    }
+}
+
+impl File for RingFile {
+    fn pread(&self, at: u64, into: Buffer) -> Completion<Buffer> {
+        let operation = Operation::Pread;
+        self.start(operation, false, |core, file| {
+            core.transfer(operation, file, at, Held::Read(into))
+        })
+    }
+
+    fn preadv(&self, at: u64, into: Vec<Buffer>) -> Completion<Vec<Buffer>> {
+        let operation = Operation::Preadv;
+        self.start(operation, false, |core, file| {
+            core.transfer(operation, file, at, Held::ReadMany(into))
+        })
+    }
+
+    fn pwrite(&self, at: u64, from: Shared) -> Completion<()> {
+        let operation = Operation::Pwrite;
+        self.start(operation, true, |core, file| {
+            core.transfer(operation, file, at, Held::Write(from))
+        })
+    }
+
+    fn pwritev(&self, at: u64, from: Vector) -> Completion<()> {
+        let operation = Operation::Pwritev;
+        self.start(operation, true, |core, file| {
+            core.transfer(operation, file, at, Held::WriteMany(from))
+        })
+    }
+
+    fn sync(&self, kind: SyncKind) -> Completion<()> {
+        self.start(Operation::Sync, false, |core, file| core.sync(file, kind))
+    }
+
+    fn truncate(&self, len: u64) -> Completion<()> {
+        self.start(Operation::Truncate, true, |core, file| core.truncate(file, len))
+    }
+
+    fn size(&self) -> Completion<u64> {
+        self.start(Operation::Size, false, Core::size)
+    }
+
+    fn size_now(&self) -> Result<u64> {
+        let size = self.check(Operation::Size, false);
+        let size = size.and_then(|()| self.core.size_now(self.opened.file));
+        size.map_err(|error| error.on(Arc::clone(&self.opened.name)))
+    }
+
+    fn close(&self) -> Completion<()> {
+        self.start(Operation::Close, false, |core, file| {
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Err(Error::new(ErrorKind::Closed, Operation::Close));
+            }
+            core.close(file)
+        })
+    }
+
+    fn name(&self) -> &str {
+        &self.opened.name
+    }
+}
+
+impl Drop for RingFile {
+    fn drop(&mut self) {
+        if !*self.closed.get_mut() {
+            self.core.let_go(self.opened.file);
+        }
+    }
+}
+
+impl fmt::Debug for RingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "File({})", self.opened.name)
+    }
+}

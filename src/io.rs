@@ -1,0 +1,239 @@
+//! The driver trait, and the driver of a ring.
+
+use std::sync::Arc;
+
+use littoral_platform::{Limits, Native, Report, Ring, Setup, clock};
+
+use crate::core::Core;
+use crate::file::RingFile;
+use crate::{Completion, Config, Error, File, OpenOptions, Operation, Result, Wait};
+
+/// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
+///
+/// # Errors
+/// What the platform refused, and what to do about it.
+pub fn start(config: Config) -> Result<Arc<dyn Io>> {
+    let setup = Setup { root: config.root.clone(), in_flight: config.operations.saturating_mul(2) };
+    let ring = Native::new(&setup).map_err(|refused| {
+        Error::from_code(refused.code, Operation::Start).because(refused.what)
+    })?;
+    start_on(Box::new(ring), config)
+}
+
+/// Starts a driver on a ring of your own: a simulated one, or one that misbehaves on purpose.
+///
+/// # Errors
+/// `InvalidInput` for a configuration outside its bounds.
+pub fn start_on(ring: Box<dyn Ring>, config: Config) -> Result<Arc<dyn Io>> {
+    config.check()?;
+    Ok(Arc::new(Driver { core: Core::new(ring, config) }))
+}
+
+/// A driver: opens files and makes their operations progress.
+///
+/// Engines hold an `Arc<dyn Io>`. When the last one goes, unfinished operations are cancelled and
+/// waited for; files and completions do not keep the driver alive.
+///
+/// # Names
+/// One rule on every platform: a name is one or more components separated by `/`, below the
+/// driver's [root](crate::Config::root). A component is 1 to 255 bytes of UTF-8, not `.` or `..`,
+/// without control characters and without `\`; a name is at most 1024 bytes. What breaks the rule
+/// is `InvalidInput`.
+pub trait Io: Send + Sync + 'static {
+    /// Opens a file.
+    fn open(&self, name: &str, options: OpenOptions) -> Completion<Arc<dyn File>>;
+
+    /// Removes a file. One that is open through this driver is `Busy`.
+    fn remove(&self, name: &str) -> Completion<()>;
+
+    /// Opens `names` ahead, creating what is missing, and keeps them for the driver's life, so that
+    /// [`open_now`](Io::open_now), [`remove_now`](Io::remove_now) and
+    /// [`exists_now`](Io::exists_now) work on them without waiting on any platform. A member of
+    /// size 0 reads as absent until it is opened with `create`. `temporaries` unnamed files are
+    /// opened ahead as well (only 0 is supported so far).
+    fn prepare(&self, names: &[&str], temporaries: usize) -> Completion<()>;
+
+    /// Opens a file at once: a prepared one, or, where the platform can, any.
+    ///
+    /// # Errors
+    /// [`NotPrepared`](crate::ErrorKind::NotPrepared) where neither holds, and those of
+    /// [`open`](Io::open).
+    fn open_now(&self, name: &str, options: OpenOptions) -> Result<Arc<dyn File>>;
+
+    /// Removes a file at once: a prepared one, which is cut to nothing and reads as absent, or,
+    /// where the platform can, any.
+    ///
+    /// # Errors
+    /// As [`open_now`](Io::open_now) and [`remove`](Io::remove).
+    fn remove_now(&self, name: &str) -> Result<()>;
+
+    /// Whether a file exists: a prepared one, or, where the platform can, any.
+    ///
+    /// # Errors
+    /// As [`open_now`](Io::open_now).
+    fn exists_now(&self, name: &str) -> Result<bool>;
+
+    /// Completes when `operations` more will be accepted. Nothing is reserved: another thread may
+    /// be quicker.
+    fn room(&self, operations: u32) -> Completion<()>;
+
+    /// Takes no more operations (they are refused as `Closed`), and completes when those accepted
+    /// before have ended by themselves. Dropping the last handle instead cancels them.
+    fn shutdown(&self) -> Completion<()>;
+
+    /// Makes progress: starts what is queued, takes what is finished, and delivers results. Wakers
+    /// and callbacks run in here, with none of the driver's locks held; they may do anything,
+    /// `step` included.
+    ///
+    /// Returns at once if the [delivery count](Io::delivered) is not `seen`, the one the caller
+    /// last looked at its results with, so that a result that another thread delivered is never
+    /// slept through.
+    fn step(&self, seen: u64, wait: Wait) -> Step;
+
+    /// How many results were delivered so far.
+    fn delivered(&self) -> u64;
+
+    /// Makes a waiting `step`, or the next one that would wait, return.
+    fn interrupt(&self);
+
+    /// The platform's limits.
+    fn limits(&self) -> &Limits;
+
+    /// What was chosen and why: backend, flags, limits, and what was refused with which code.
+    fn capabilities(&self) -> Report;
+
+    /// Counters since the start.
+    fn statistics(&self) -> Statistics;
+
+    /// Monotonic nanoseconds and wall-clock nanoseconds since 1970.
+    fn now(&self) -> Clock;
+}
+
+/// What a [`step`](Io::step) did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The delivery count now: what to pass as `seen` next time.
+    pub delivered: u64,
+    /// Why it returned.
+    pub status: Status,
+}
+
+/// Why a [`step`](Io::step) returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Results were delivered, here or by another thread since `seen`.
+    Delivered,
+    /// Nothing is alive: waiting would be for ever.
+    Idle,
+    /// Operations are alive, none finished in time (or the wait was interrupted).
+    Pending,
+    /// Operations are alive, and only the browser's own turn can finish them.
+    NeedsHost,
+}
+
+/// Counters of a driver since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Operations accepted.
+    pub accepted: u64,
+    /// Operations alive now.
+    pub alive: u64,
+    /// Entries the platform holds now.
+    pub in_flight: u64,
+    /// Operations refused before they started.
+    pub refused: u64,
+    /// Entries handed to the ring.
+    pub pushed: u64,
+    /// Operations that travelled in another one's entry.
+    pub merged: u64,
+    /// Entries pushed for the rest of a short count.
+    pub resumed: u64,
+    /// Entries pushed again after an interruption.
+    pub retried: u64,
+    /// Syncs that shared another one's flush.
+    pub syncs_shared: u64,
+    /// Completions with a tag that was not in flight: the platform's fault, and ignored.
+    pub stale: u64,
+}
+
+/// A moment, on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Nanoseconds since some fixed moment; never goes back.
+    pub monotonic: u64,
+    /// Nanoseconds since 1970-01-01 UTC; may be set.
+    pub wall: u64,
+}
+
+/// The driver of a ring. Its drop is the end of the last handle.
+struct Driver {
+    core: Arc<Core>,
+}
+
+impl Io for Driver {
+    fn open(&self, name: &str, options: OpenOptions) -> Completion<Arc<dyn File>> {
+        Completion::new(&self.core, self.core.open(name, options))
+    }
+
+    fn remove(&self, name: &str) -> Completion<()> {
+        Completion::new(&self.core, self.core.remove(name))
+    }
+
+    fn prepare(&self, names: &[&str], temporaries: usize) -> Completion<()> {
+        Completion::new(&self.core, self.core.prepare(names, temporaries))
+    }
+
+    fn open_now(&self, name: &str, options: OpenOptions) -> Result<Arc<dyn File>> {
+        Ok(RingFile::new(&self.core, self.core.open_now(name, options)?))
+    }
+
+    fn remove_now(&self, name: &str) -> Result<()> {
+        self.core.remove_now(name)
+    }
+
+    fn exists_now(&self, name: &str) -> Result<bool> {
+        self.core.exists_now(name)
+    }
+
+    fn room(&self, operations: u32) -> Completion<()> {
+        Completion::new(&self.core, self.core.room(operations))
+    }
+
+    fn shutdown(&self) -> Completion<()> {
+        Completion::new(&self.core, self.core.shutdown())
+    }
+
+    fn step(&self, seen: u64, wait: Wait) -> Step {
+        self.core.step(seen, wait)
+    }
+
+    fn delivered(&self) -> u64 {
+        self.core.delivered()
+    }
+
+    fn interrupt(&self) {
+        self.core.interrupt();
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.core.limits
+    }
+
+    fn capabilities(&self) -> Report {
+        self.core.report.clone()
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.core.statistics()
+    }
+
+    fn now(&self) -> Clock {
+        Clock { monotonic: clock::monotonic_nanos(), wall: clock::wall_nanos() }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.core.end();
+    }
+}

@@ -1,0 +1,135 @@
+//! How to open a file, and how to start a driver.
+
+use core::time::Duration;
+
+use crate::{Error, ErrorKind, Operation, Result};
+
+/// How to open a file. Files are always readable.
+///
+/// ```
+/// use littoral::OpenOptions;
+/// let fresh = OpenOptions::new().create(true);
+/// let look_only = OpenOptions::read_only();
+/// assert_ne!(fresh, look_only);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    pub(crate) write: bool,
+    pub(crate) create: bool,
+    pub(crate) create_new: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions::new()
+    }
+}
+
+impl OpenOptions {
+    /// An existing file, for reading and writing.
+    #[must_use]
+    pub const fn new() -> OpenOptions {
+        OpenOptions { write: true, create: false, create_new: false }
+    }
+
+    /// An existing file, for reading.
+    #[must_use]
+    pub const fn read_only() -> OpenOptions {
+        OpenOptions { write: false, create: false, create_new: false }
+    }
+
+    /// Create the file if there is none. An existing one keeps its contents.
+    #[must_use]
+    pub const fn create(mut self, create: bool) -> OpenOptions {
+        self.create = create;
+        self
+    }
+
+    /// Create the file, and fail with `AlreadyExists` if there is one.
+    #[must_use]
+    pub const fn create_new(mut self, create_new: bool) -> OpenOptions {
+        self.create_new = create_new;
+        self
+    }
+
+    pub(crate) const fn create_for_reading(self) -> bool {
+        (self.create || self.create_new) && !self.write
+    }
+}
+
+/// How to start a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub(crate) root: Option<String>,
+    pub(crate) operations: u32,
+    pub(crate) files: u32,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config::new()
+    }
+}
+
+impl Config {
+    /// 1024 operations, 1024 files, the current folder (in a browser: the origin's root).
+    #[must_use]
+    pub const fn new() -> Config {
+        Config { root: None, operations: 1024, files: 1024, drain_timeout: Duration::from_secs(10) }
+    }
+
+    /// The folder that all names are relative to. It must exist natively; in a browser it is a
+    /// folder in the origin's private file system, and is created.
+    #[must_use]
+    pub fn root(mut self, folder: impl Into<String>) -> Config {
+        self.root = Some(folder.into());
+        self
+    }
+
+    /// How many operations may be alive at once, from 1 to 32768: submitted, and not yet taken or
+    /// detached and done. One more is refused as `Saturated`.
+    #[must_use]
+    pub const fn operations(mut self, operations: u32) -> Config {
+        self.operations = operations;
+        self
+    }
+
+    /// How many files may be open at once, from 1 to 32768. One more is refused as
+    /// `OutOfResources`.
+    #[must_use]
+    pub const fn files(mut self, files: u32) -> Config {
+        self.files = files;
+        self
+    }
+
+    /// How long dropping the driver may wait for the platform. What is unfinished then ends as
+    /// `Abandoned`, and its memory is leaked rather than freed under the kernel.
+    #[must_use]
+    pub const fn drain_timeout(mut self, timeout: Duration) -> Config {
+        self.drain_timeout = timeout;
+        self
+    }
+}
+
+impl Config {
+    pub(crate) fn check(&self) -> Result<()> {
+        let bounds = 1..=32_768;
+        if bounds.contains(&self.operations) && bounds.contains(&self.files) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::InvalidInput, Operation::Start);
+        Err(error.because("`operations` and `files` are from 1 to 32768"))
+    }
+}
+
+/// How long a `step` may wait for something to be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    No,
+    /// Until then.
+    For(Duration),
+    /// Until something is delivered, or nothing is left that could be.
+    Forever,
+}
