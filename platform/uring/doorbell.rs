@@ -29,7 +29,7 @@ use super::{BELL, code};
 use crate::{Doorbell, Errno};
 
 const IDLE: u8 = 0;
-const WAITING: u8 = 1;
+pub(super) const WAITING: u8 = 1;
 const RUNG: u8 = 2;
 
 /// Longer than anybody waits, and far from the kernel's overflow. Waiting may return early.
@@ -44,7 +44,7 @@ pub(super) struct Bell {
     pub(super) ring: IoUring,
     eventfd: OwnedFd,
     /// One of the three states above.
-    state: AtomicU8,
+    pub(super) state: AtomicU8,
     /// There are completions that never were in the kernel: nothing would wake a waiter for them.
     made: AtomicBool,
     /// `IORING_FEAT_EXT_ARG`: a wait takes a timeout. Else the ring's descriptor is polled.
@@ -90,45 +90,40 @@ impl Bell {
         let _ = rustix::io::write(&self.eventfd, &1_u64.to_ne_bytes());
     }
 
-    /// Submits `entries` and, if the kernel took all of them and `sleep` says so, waits for one
-    /// completion.
-    fn enter(&self, entries: u32, sleep: bool, timeout: Option<Duration>) -> Result<(), Errno> {
-        let timespec = timeout.map(|timeout| Timespec::from(timeout.min(TIMEOUT_MAX)));
-        let by_poll = sleep && timespec.is_some() && !self.timeouts;
-        let mut flags = EnterFlags::empty();
-        let mut args = SubmitArgs::new();
-        if sleep && !by_poll {
-            flags |= EnterFlags::GETEVENTS;
-            if let Some(timespec) = &timespec {
-                flags |= EnterFlags::EXT_ARG;
-                args = args.timespec(timespec);
-            }
+    /// Submits `entries`; then waits for `want` completions if the kernel took all of them.
+    fn enter(&self, entries: u32, want: u32) -> Result<usize, Errno> {
+        if entries == 0 && want == 0 {
+            return Ok(0);
         }
-        let arg = flags.contains(EnterFlags::EXT_ARG).then_some(&args);
-        let want = u32::from(flags.contains(EnterFlags::GETEVENTS));
-        let submitted = if entries == 0 && want == 0 {
-            0
-        } else {
-            // SAFETY: what the entries point to is alive by the promise of `Ring::push`; the
-            // argument is a `SubmitArgs` exactly if EXT_ARG says so, and is alive, as is the time
-            // it points to. The kernel returns before it waits if it did not take every entry.
-            let entered = unsafe { self.ring.submitter().enter(entries, want, flags.bits(), arg) };
-            match entered.map_err(|error| code(&error)) {
-                Ok(submitted) => submitted,
-                // Time is over, or a signal came: both are an early return.
-                Err(Errno::TIME | Errno::INTR) => return Ok(()),
-                Err(error) => return Err(error),
+        let flags = if want == 0 { EnterFlags::empty() } else { EnterFlags::GETEVENTS };
+        // SAFETY: what the entries point to is alive by the promise of `Ring::push`; there is no
+        // argument. The kernel returns before it waits if it did not take every entry.
+        let entered =
+            unsafe { self.ring.submitter().enter::<()>(entries, want, flags.bits(), None) };
+        entered.map_err(|error| code(&error))
+    }
+
+    /// As [`Self::enter`] for one completion, but not for ever.
+    pub(super) fn enter_for(&self, entries: u32, timeout: Duration) -> Result<usize, Errno> {
+        let timeout = timeout.min(TIMEOUT_MAX);
+        if !self.timeouts {
+            let submitted = self.enter(entries, 0)?;
+            if submitted == entries as usize {
+                self.poll_ring(timeout)?;
             }
-        };
-        if by_poll && submitted == entries as usize {
-            return self.poll_ring(timeout.unwrap_or(TIMEOUT_MAX));
+            return Ok(submitted);
         }
-        Ok(())
+        let timespec = Timespec::from(timeout);
+        let args = SubmitArgs::new().timespec(&timespec);
+        let flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        // SAFETY: as in `enter`; the argument is a `SubmitArgs`, as EXT_ARG says, and it and the
+        // time it points to are alive.
+        let entered = unsafe { self.ring.submitter().enter(entries, 1, flags.bits(), Some(&args)) };
+        entered.map_err(|error| code(&error))
     }
 
     /// Waits for a completion the way kernels before 5.11 let us wait with a timeout.
     fn poll_ring(&self, timeout: Duration) -> Result<(), Errno> {
-        let timeout = timeout.min(TIMEOUT_MAX);
         let timespec = rustix::event::Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
@@ -147,21 +142,30 @@ impl Bell {
 
 impl Doorbell for Bell {
     fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
-        let (idle, waiting) = (IDLE, WAITING);
-        match self.state.compare_exchange(idle, waiting, Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => {
-                let sleep = !self.made.load(Ordering::SeqCst);
-                let entered = self.enter(unsubmitted, sleep, timeout);
-                self.state.swap(IDLE, Ordering::SeqCst);
-                entered
-            }
-            // Rung while nobody waited, or rung for another: submit, and do not sleep.
-            Err(RUNG) => {
-                self.state.swap(IDLE, Ordering::SeqCst);
-                self.enter(unsubmitted, false, None)
-            }
-            // There is one waiter by contract. A second one must not take the first one's state.
-            Err(_) => self.enter(unsubmitted, false, None),
+        let (from, to) = (IDLE, WAITING);
+        let entered =
+            match self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => {
+                    let entered = match timeout {
+                        _ if self.made.load(Ordering::SeqCst) => self.enter(unsubmitted, 0),
+                        None => self.enter(unsubmitted, 1),
+                        Some(timeout) => self.enter_for(unsubmitted, timeout),
+                    };
+                    self.state.swap(IDLE, Ordering::SeqCst);
+                    entered
+                }
+                // Rung while nobody waited: submit, and do not sleep.
+                Err(RUNG) => {
+                    self.state.swap(IDLE, Ordering::SeqCst);
+                    self.enter(unsubmitted, 0)
+                }
+                // There is one waiter by contract. A second one must not take the first one's state.
+                Err(_) => self.enter(unsubmitted, 0),
+            };
+        match entered {
+            // Time is over, or a signal came: both are an early return.
+            Ok(_) | Err(Errno::TIME | Errno::INTR) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

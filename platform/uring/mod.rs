@@ -107,20 +107,47 @@ impl Uring {
         // SAFETY: `&mut self` is the one holder of the queue. The poll points to no memory.
         self.armed = unsafe { self.bell.ring.submission_shared().push(&poll) }.is_ok();
         // At once: a thread that is about to wait may have counted the entries already.
-        let _ = self.enter();
+        let _ = self.submit();
     }
 
-    /// Submits until nothing is left or the kernel takes no more.
-    fn enter(&self) -> Result<(), Errno> {
+    /// Arms unless there are completions left. While there are, no waiter sleeps, and arming may
+    /// wait for the last: a bell whose waiter has not returned yet fires again at once, and would
+    /// be taken and armed in a circle.
+    #[cold]
+    fn arm_if_empty(&mut self) {
+        // SAFETY: `&mut self` is the one holder of the queue.
+        if unsafe { self.bell.ring.completion_shared() }.is_empty() {
+            self.arm();
+        }
+    }
+
+    /// Submits what is queued.
+    #[inline]
+    fn enter(&self, queued: u32) -> Result<(), Errno> {
+        // SAFETY: what the entries point to is alive by the promise of `push`; there is no
+        // argument, and nothing is waited for.
+        let entered = unsafe { self.bell.ring.submitter().enter::<()>(queued, 0, 0, None) };
+        match entered {
+            Ok(submitted) if submitted == queued as usize => Ok(()),
+            entered => self.enter_again(entered),
+        }
+    }
+
+    /// The kernel took only some of the entries: goes on until nothing is left or it takes none.
+    #[cold]
+    fn enter_again(&self, mut entered: io::Result<usize>) -> Result<(), Errno> {
         loop {
-            match self.bell.ring.submit() {
-                // A waiter may have submitted them in the meantime: see what is left.
-                _ if self.unsubmitted() == 0 => return Ok(()),
+            let queued = self.unsubmitted();
+            match entered {
+                // A waiter may have submitted them in the meantime.
+                _ if queued == 0 => return Ok(()),
                 Ok(0) => return Err(Errno::AGAIN),
                 // Without SUBMIT_ALL the kernel stops behind an entry that it finds bad.
                 Ok(_) => {}
                 Err(error) => return Err(code(&error)),
             }
+            // SAFETY: as in `enter`.
+            entered = unsafe { self.bell.ring.submitter().enter::<()>(queued, 0, 0, None) };
         }
     }
 
@@ -205,15 +232,20 @@ unsafe impl Ring for Uring {
         Ok(())
     }
 
+    #[inline]
     fn submit(&mut self) -> Result<(), Errno> {
-        if self.unsubmitted() == 0 { Ok(()) } else { self.enter() }
+        let queued = self.unsubmitted();
+        if queued == 0 { Ok(()) } else { self.enter(queued) }
     }
 
+    #[inline]
     fn unsubmitted(&self) -> u32 {
         // SAFETY: the holder of `&Uring` keeps away the holder of `&mut Uring`, the one writer of
         // the queue; the queue's object is gone before anybody else of this side can come.
         let queued = unsafe { self.bell.ring.submission_shared() }.len();
-        u32::try_from(queued).unwrap_or(u32::MAX)
+        #[allow(clippy::cast_possible_truncation)] // The queue's own length is a `u32`.
+        let queued = queued as u32;
+        queued
     }
 
     #[inline]
@@ -227,13 +259,17 @@ unsafe impl Ring for Uring {
             match next {
                 Some(cqe) if cqe.user_data() < RESERVED => {
                     self.live -= 1;
+                    if !self.armed {
+                        self.arm_if_empty();
+                    }
                     let result = match u64::try_from(cqe.result()) {
                         Ok(value) => Ok(value),
                         Err(_) => Err(Errno::from_raw(-cqe.result())),
                     };
                     return Some(Cqe { tag: Tag(cqe.user_data()), result });
                 }
-                // The bell rang, or the thread that armed it has ended.
+                // The bell rang, or the thread that armed it has ended. Armed again before `reap`
+                // leaves an empty queue behind.
                 Some(_) => self.armed = false,
                 None if self.look_again() => {}
                 None => return None,

@@ -1,14 +1,15 @@
 //! Waiting and being woken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::Uring;
+use super::super::doorbell::WAITING;
 use super::super::entry::Ops;
 use super::super::setup::Able;
-use super::{PATIENCE, able, create, native, push};
-use crate::{Doorbell, Op, Ring, SyncKind};
+use super::{PATIENCE, able, create, native, open, push, span};
+use crate::{Doorbell, Op, OpenFlags, Ring, SyncKind};
 
 /// A ring that waits with a timeout, and one that has to poll for it.
 fn rings() -> [(Uring, tempfile::TempDir); 2] {
@@ -25,6 +26,16 @@ fn wait(doorbell: &dyn Doorbell, unsubmitted: u32, timeout: Duration) -> Duratio
     let started = Instant::now();
     doorbell.wait(unsubmitted, Some(timeout)).expect("a wait");
     started.elapsed()
+}
+
+/// How long a wait takes whose bell is rung after it began.
+fn rung_while_waiting(doorbell: &dyn Doorbell, unsubmitted: u32) -> Duration {
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| wait(doorbell, unsubmitted, PATIENCE));
+        std::thread::sleep(Duration::from_millis(30));
+        doorbell.ring();
+        waiter.join().expect("a waiter that returns")
+    })
 }
 
 #[test]
@@ -97,14 +108,16 @@ fn a_holder_that_takes_the_bells_completion_does_not_keep_it_from_the_waiter() {
     for (ring, _folder) in rings() {
         let doorbell = ring.doorbell();
         let ring = std::sync::Mutex::new(ring);
-        let (turns, rounds) = (AtomicU32::new(0), 500);
+        let (turns, rounds, lost) = (AtomicU32::new(0), 500, AtomicBool::new(false));
         std::thread::scope(|scope| {
             // One thread waits, and never reaps before it waits.
             scope.spawn(|| {
                 for _ in 0..rounds {
                     let started = Instant::now();
-                    doorbell.wait(0, Some(PATIENCE)).expect("a wait");
-                    assert!(started.elapsed() < PATIENCE, "a bell was lost");
+                    if doorbell.wait(0, Some(PATIENCE)).is_err() || started.elapsed() >= PATIENCE {
+                        lost.store(true, Ordering::SeqCst);
+                        break;
+                    }
                     turns.fetch_add(1, Ordering::SeqCst);
                 }
                 turns.store(u32::MAX, Ordering::SeqCst);
@@ -117,19 +130,20 @@ fn a_holder_that_takes_the_bells_completion_does_not_keep_it_from_the_waiter() {
             });
             // One rings once per turn.
             scope.spawn(|| {
-                let mut last = u32::MAX;
+                let mut answered = u32::MAX;
                 loop {
                     match turns.load(Ordering::SeqCst) {
                         u32::MAX => break,
-                        turn if turn == last => std::thread::yield_now(),
+                        turn if turn == answered => std::thread::yield_now(),
                         turn => {
-                            last = turn;
+                            answered = turn;
                             doorbell.ring();
                         }
                     }
                 }
             });
         });
+        assert!(!lost.into_inner(), "a bell was lost");
     }
 }
 
@@ -178,6 +192,48 @@ fn completions_made_by_calls_end_a_wait() {
         settle(&mut ring);
         let pause = Duration::from_millis(30);
         assert!(wait(&*doorbell, 0, pause) >= pause, "nothing is left to return for");
+    }
+}
+
+#[test]
+fn a_bell_taken_before_its_waiter_entered_the_kernel_is_given_back() {
+    for (mut ring, _folder) in rings() {
+        settle(&mut ring);
+        let bell = ring.bell.clone();
+        // A waiter between its first step and the kernel, slow enough for all of this:
+        bell.state.store(WAITING, Ordering::SeqCst);
+        bell.ring();
+        settle(&mut ring);
+        let started = Instant::now();
+        bell.enter_for(0, PATIENCE).expect("a wait");
+        assert!(started.elapsed() < PATIENCE / 2, "the bell was lost");
+    }
+}
+
+#[test]
+fn a_holder_that_reaps_only_what_it_expects_leaves_the_bell_armed() {
+    for (mut ring, folder) in rings() {
+        std::fs::write(folder.path().join("file"), "x").expect("a file to write");
+        let file = open(&mut ring, "file", OpenFlags::empty()).expect("a file to read");
+        let doorbell = ring.doorbell();
+        // The bell's completion comes first, the read's behind it.
+        assert!(rung_while_waiting(&*doorbell, settle(&mut ring)) < PATIENCE / 2);
+        let mut byte = [0];
+        push(&mut ring, 1, Op::Read { file, at: 0, span: span(&mut byte) });
+        assert_eq!(ring.submit(), Ok(()));
+        assert_eq!(ring.reap().map(|cqe| cqe.result), Some(Ok(1)));
+        assert!(rung_while_waiting(&*doorbell, ring.unsubmitted()) < PATIENCE / 2);
+    }
+}
+
+#[test]
+fn entries_counted_before_another_holder_arms_the_bell_suffice() {
+    for (mut ring, _folder) in rings() {
+        let doorbell = ring.doorbell();
+        assert!(rung_while_waiting(&*doorbell, settle(&mut ring)) < PATIENCE / 2);
+        let counted = ring.unsubmitted();
+        settle(&mut ring);
+        assert!(rung_while_waiting(&*doorbell, counted) < PATIENCE / 2);
     }
 }
 
