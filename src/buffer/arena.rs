@@ -23,9 +23,9 @@ const ALIGN: usize = 4096;
 /// use littoral::Arena;
 /// let arena = Arena::new(&[(4096, 64), (4096 + 24, 16)]);
 /// let page = arena.take(4096).expect("64 are free");
-/// assert_eq!((page.capacity(), arena.free(4096)), (4096, 63));
+/// assert_eq!((page.capacity(), arena.free(4096)), (4096, 63 + 16));
 /// drop(page);
-/// assert_eq!(arena.free(4096), 64);
+/// assert_eq!(arena.free(4096), 64 + 16);
 /// ```
 #[derive(Clone)]
 pub struct Arena(Arc<Inner>);
