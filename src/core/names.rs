@@ -132,7 +132,11 @@ impl State {
         if entry.users > u32::from(entry.prepared) || entry.pins > 0 || !entry.prepared {
             return Err(ErrorKind::Busy);
         }
-        if entry.absent { Err(ErrorKind::NotFound) } else { Ok(entry.writable.unwrap_or(entry.readable)) }
+        if entry.absent {
+            Err(ErrorKind::NotFound)
+        } else {
+            Ok(entry.writable.unwrap_or(entry.readable))
+        }
     }
 
     fn prepare_turn(&mut self, slot: u32) -> bool {

@@ -70,7 +70,11 @@ impl Queue {
     }
 
     /// Puts `instead` in the place of `slot`, in order; false if it does not wait here.
-    pub(crate) fn replace(&mut self, slot: u32, instead: impl DoubleEndedIterator<Item = u32>) -> bool {
+    pub(crate) fn replace(
+        &mut self,
+        slot: u32,
+        instead: impl DoubleEndedIterator<Item = u32>,
+    ) -> bool {
         for queue in [&mut self.continuations, &mut self.fresh] {
             if let Some(at) = queue.iter().position(|&waiting| waiting == slot) {
                 queue.remove(at);

@@ -136,7 +136,8 @@ impl Core {
             let may_wait = wait != Wait::No && state.limits.may_block && state.delivered == seen;
             let leads = may_wait && !state.leader;
             // Who is about to wait submits with the same call.
-            state.work(!leads || state.limits.executes_at_submit);
+            let submit = !leads || state.limits.executes_at_submit;
+            state.work(submit);
             state.publish_all();
             self.delivered.store(state.delivered, Ordering::Release);
             let status = if state.delivered != seen || !state.deliveries.is_empty() {
@@ -217,7 +218,7 @@ impl Core {
 
     /// Tells what is to be told, one at a time from one queue, so that a nested or another thread's
     /// `step` goes on where a callback stays long or panics.
-    fn deliver(self: &Arc<Self>) {
+    pub(crate) fn deliver(self: &Arc<Self>) {
         loop {
             let next = self.lock().deliveries.pop_front();
             match next {

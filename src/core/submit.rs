@@ -19,9 +19,8 @@ const COMPONENT_MAX: usize = 255;
 
 /// The one rule for names, on every platform.
 pub(crate) fn check_name(name: &str, operation: Operation) -> Result<Arc<str>, Error> {
-    let valid = |part: &str| {
-        !part.is_empty() && part.len() <= COMPONENT_MAX && part != "." && part != ".."
-    };
+    let valid =
+        |part: &str| !part.is_empty() && part.len() <= COMPONENT_MAX && part != "." && part != "..";
     let what = if name.is_empty() || name.len() > NAME_MAX || !name.split('/').all(valid) {
         "a name is 1 to 1024 bytes, of components of 1 to 255 bytes that are not `.` or `..`"
     } else if name.chars().any(|c| c.is_control() || c == '\\') {
@@ -109,9 +108,9 @@ impl Core {
     pub(crate) fn close(&self, file: u32) -> Result<Key, Error> {
         let mut state = self.lock();
         if state.ring.is_none() || state.dead.is_some() {
-            return Err(state.refusal(Operation::Close).unwrap_or_else(|| {
-                Error::new(ErrorKind::Closed, Operation::Close)
-            }));
+            return Err(state
+                .refusal(Operation::Close)
+                .unwrap_or_else(|| Error::new(ErrorKind::Closed, Operation::Close)));
         }
         let index = state.begin(Operation::Close, NONE, Held::Nothing);
         state.close(index, file);
@@ -198,9 +197,9 @@ impl Core {
     pub(crate) fn shutdown(&self) -> Result<Key, Error> {
         let mut state = self.lock();
         if state.ring.is_none() || state.dead.is_some() {
-            return Err(state.refusal(Operation::Shutdown).unwrap_or_else(|| {
-                Error::new(ErrorKind::Closed, Operation::Shutdown)
-            }));
+            return Err(state
+                .refusal(Operation::Shutdown)
+                .unwrap_or_else(|| Error::new(ErrorKind::Closed, Operation::Shutdown)));
         }
         state.closed = true;
         for waiting in core::mem::take(&mut state.rooms) {
