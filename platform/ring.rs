@@ -12,6 +12,9 @@ use crate::Errno;
 
 /// Names an entry from push to reap. The engine packs a slot and its generation into it, never a
 /// pointer, so that a late or stale completion is recognised and not followed.
+///
+/// `u64::MAX` and `u64::MAX - 1` are the rings' own, for entries that they make themselves; no
+/// pushed entry may carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(pub u64);
 
@@ -341,6 +344,8 @@ pub trait Doorbell: Send + Sync {
     /// Submits up to `unsubmitted` entries (those that [`Ring::unsubmitted`] counted while the ring
     /// was held), then returns when a completion can be reaped, [`Doorbell::ring`] was called since
     /// the last wait, or the time is over. May return early.
+    ///
+    /// One thread waits at a time. Completions left in the ring end a wait at once.
     ///
     /// # Errors
     /// As [`Ring::submit`].

@@ -92,7 +92,6 @@ impl<T> Drop for Completion<T> {
     }
 }
 
-#[expect(private_bounds, reason = "the results of operations are a closed set")]
 impl<T: Outcome> Future for Completion<T> {
     type Output = Result<T>;
 

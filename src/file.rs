@@ -77,7 +77,8 @@ impl RingFile {
         write: bool,
         start: impl FnOnce(&Core, u32) -> Result<Key>,
     ) -> Completion<T> {
-        let started = self.check(operation, write).and_then(|()| start(&self.core, self.opened.file));
+        let started =
+            self.check(operation, write).and_then(|()| start(&self.core, self.opened.file));
         let named = |error: Error| match error.file() {
             None => error.on(Arc::clone(&self.opened.name)),
             Some(_) => error,
