@@ -1,0 +1,34 @@
+//! What the browser's worker runs: checks, demonstrations and benchmarks of littoral on OPFS.
+//!
+//! Every export is a function that the page's harness calls by name: it takes its arguments, and
+//! last a function to be called with progress; it answers with text, mostly JSON.
+
+#![cfg(target_arch = "wasm32")]
+
+mod ring;
+mod row;
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// Runs once, when the module is loaded. A panic ends the module with a bare `unreachable`; its text
+/// would be lost unless it were written somewhere first.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|info| {
+        let text = format!("panicked: {info}");
+        web_sys::console::error_1(&text.into());
+    }));
+}
+
+/// Executes every operation on the platform's ring, with nothing above it; rows as JSON. `on_row`
+/// gets each one when it is there.
+#[wasm_bindgen]
+pub async fn ring_self_test(on_row: js_sys::Function) -> String {
+    row::to_json(&ring::checks::all(&on_row).await)
+}
+
+/// What a call costs on the platform's ring, by size; rows as JSON.
+#[wasm_bindgen]
+pub async fn ring_costs() -> String {
+    row::to_json(&ring::costs::all().await)
+}

@@ -1,0 +1,123 @@
+//! Every operation of the platform's ring, in the real browser.
+//!
+//! What a file API means is the conformance suite's business. Here is what only the backend knows:
+//! which number a browser's complaint becomes, that a vector is one call, when a turn comes, and
+//! that no access handle is left behind, which would lock its file until the worker ends.
+
+mod data;
+mod lies;
+mod life;
+mod names;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+
+use js_sys::Promise;
+use littoral_platform::{Errno, OpenFlags};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    DedicatedWorkerGlobalScope, FileSystemDirectoryHandle, FileSystemGetDirectoryOptions,
+    FileSystemRemoveOptions,
+};
+
+use super::Driver;
+use crate::row::Row;
+
+type Outcome = Result<(), String>;
+type Check = fn() -> Pin<Box<dyn Future<Output = Outcome>>>;
+
+/// The folder of these checks, below the origin's root.
+const ROOT: &str = "ring-self-test";
+
+const WRITE: OpenFlags = OpenFlags::WRITE;
+const CREATE: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE);
+const CREATE_NEW: OpenFlags = CREATE.union(OpenFlags::EXCLUSIVE);
+
+macro_rules! checks {
+    ($($module:ident: $($check:ident),+;)+) => {
+        const CHECKS: &[(&str, Check)] =
+            &[$($((stringify!($check), || Box::pin($module::$check()))),+),+];
+    };
+}
+
+checks! {
+    names: open_finds_and_creates, folders_are_no_files, bad_names, an_open_file_is_busy,
+        a_removed_root_is_found_again;
+    data: bytes_come_back, vectors_are_one_call, vectors_end_at_the_area, sync_truncate_and_size,
+        a_file_for_reading, far_offsets, memory_may_grow, direct_calls;
+    life: full_and_reaped_once, cancel_asks_in_vain, turns_are_gathered, waiting_is_refused,
+        a_late_open_is_closed, an_unreaped_open_is_closed, files_go_with_the_last_owner;
+    lies: counts, thrown_values, a_silent_truncate;
+}
+
+/// Runs all checks; tells each row as text when it is there.
+pub(crate) async fn all(on_row: &js_sys::Function) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (check, run) in CHECKS {
+        let outcome = match clear().await {
+            Ok(()) => run().await,
+            Err(thrown) => Err(format!("the folder cannot be cleared: {thrown:?}")),
+        };
+        let row = Row {
+            clause: "ring",
+            check,
+            backend: "opfs",
+            mode: "default",
+            shape: "worker",
+            outcome: if outcome.is_ok() { "passed" } else { "failed" },
+            reason: outcome.err().unwrap_or_default(),
+        };
+        // Nobody may listen, and then nothing is lost.
+        let _ = on_row.call1(&JsValue::NULL, &crate::row::to_json_one(&row).into());
+        rows.push(row);
+    }
+    rows
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "called with what was just computed")]
+fn same<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Outcome {
+    if got == want { Ok(()) } else { Err(format!("{what}: got {got:?}, want {want:?}")) }
+}
+
+fn fine<T>(what: &str, got: Result<T, Errno>) -> Result<T, String> {
+    got.map_err(|errno| format!("{what}: {errno}"))
+}
+
+/// What the browser itself says of the files, past the ring.
+async fn settled<T: JsCast>(promise: Promise) -> Result<T, JsValue> {
+    Ok(JsFuture::from(promise).await?.unchecked_into())
+}
+
+async fn origin() -> Result<FileSystemDirectoryHandle, JsValue> {
+    let worker: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
+    settled(worker.navigator().storage().get_directory()).await
+}
+
+/// Removes what earlier checks left.
+async fn clear() -> Result<(), JsValue> {
+    let options = FileSystemRemoveOptions::new();
+    options.set_recursive(true);
+    let removed = origin().await?.remove_entry_with_options(ROOT, &options);
+    match settled::<JsValue>(removed).await {
+        Err(thrown) if thrown.dyn_ref::<js_sys::Error>().is_none_or(not_missing) => Err(thrown),
+        _ => Ok(()),
+    }
+}
+
+fn not_missing(thrown: &js_sys::Error) -> bool {
+    thrown.name() != "NotFoundError"
+}
+
+/// Makes a folder below the checks' root.
+async fn make_folder(name: &str) -> Result<(), JsValue> {
+    let options = FileSystemGetDirectoryOptions::new();
+    options.set_create(true);
+    let root = origin().await?.get_directory_handle_with_options(ROOT, &options);
+    let root: FileSystemDirectoryHandle = settled(root).await?;
+    settled::<JsValue>(root.get_directory_handle_with_options(name, &options)).await.map(drop)
+}
+
+fn driver() -> Driver {
+    Driver::new(Some(ROOT))
+}
