@@ -1,6 +1,6 @@
 //! Waiting for a ring that holds completions back.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +15,7 @@ pub(super) struct Bell {
     inner: Arc<dyn Doorbell>,
     /// Whether a completion is held here, of which the ring within knows nothing.
     holding: AtomicBool,
+    waiters: AtomicU32,
     interrupt: Permille,
     /// With the interruptions in a row.
     random: Mutex<(Random, u32)>,
@@ -25,12 +26,18 @@ impl Bell {
     pub(super) fn new(inner: Arc<dyn Doorbell>, faults: &Faults, script: Script) -> Bell {
         let random = Mutex::new((Random::new(faults.seed ^ STREAM), 0));
         let interrupt = faults.interrupt;
-        Bell { inner, holding: AtomicBool::new(false), interrupt, random, script }
+        let (holding, waiters) = (AtomicBool::new(false), AtomicU32::new(0));
+        Bell { inner, holding, waiters, interrupt, random, script }
     }
 
     /// Says whether a completion is held by the ring.
     pub(super) fn holding(&self, holding: bool) {
-        self.holding.store(holding, Ordering::Release);
+        self.holding.store(holding, Ordering::SeqCst);
+        // Who waits already does so for the ring within, which has nothing more to say. Either it
+        // is seen here, or it sees what was just stored: both sides store first, then load.
+        if holding && self.waiters.load(Ordering::SeqCst) > 0 {
+            self.inner.ring();
+        }
     }
 
     fn interrupts(&self) -> bool {
@@ -49,9 +56,13 @@ impl Doorbell for Bell {
         if self.interrupts() {
             return Err(Errno::INTR);
         }
-        let holding = self.holding.load(Ordering::Acquire);
+        self.waiters.fetch_add(1, Ordering::SeqCst);
+        let holding = self.holding.load(Ordering::SeqCst);
         // Not a plain return: the entries are to be submitted all the same.
-        self.inner.wait(unsubmitted, if holding { Some(Duration::ZERO) } else { timeout })
+        let timeout = if holding { Some(Duration::ZERO) } else { timeout };
+        let waited = self.inner.wait(unsubmitted, timeout);
+        self.waiters.fetch_sub(1, Ordering::SeqCst);
+        waited
     }
 
     fn ring(&self) {

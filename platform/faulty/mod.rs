@@ -201,9 +201,8 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
             self.unhelpful = 0;
             assert!(self.alive.remove(&cqe.tag), "{:?} came out twice, or never went in", cqe.tag);
             self.script.lock().note_end(cqe);
-        } else if !self.held.is_empty() {
-            // A waiter slept through what this call took out of the ring within: it, or the host,
-            // is to look again.
+        } else if !self.held.is_empty() && !self.limits.may_block {
+            // Nobody waits for what is held: the host is to look again.
             self.bell.ring();
         }
         cqe
@@ -321,7 +320,7 @@ impl<R: Ring> Faulty<R> {
         Ok(())
     }
 
-    /// Puts a completion on its way out.
+    /// Puts a completion on its way out, of which the ring within does not know.
     fn answer(&mut self, tag: Tag, result: Result<u64, Errno>, calm: bool) {
         let rounds = self.rounds(calm);
         self.held.push(Held { cqe: Cqe { tag, result }, rounds });
@@ -383,7 +382,8 @@ impl<R: Ring> Faulty<R> {
             if let Some(since) = kept.late {
                 self.late.push(Late { cqe: Cqe { tag, result }, since });
             } else {
-                self.answer(tag, result, calm);
+                let rounds = self.rounds(calm);
+                self.held.push(Held { cqe: Cqe { tag, result }, rounds });
             }
         }
         if !self.late.is_empty() {

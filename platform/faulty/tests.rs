@@ -1,6 +1,5 @@
 //! That a faulty ring misbehaves as told, tells no lies, and lets a plain engine get on.
 
-use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
@@ -9,10 +8,7 @@ use std::time::Instant;
 use super::{Event, Faults, Faulty, OpKind, Outcome, PATIENCE, Permille, Rule, Script, Way};
 use crate::simulated::pump::{Pump, create, name, source, span};
 use crate::simulated::{Config, Disk, Random, Simulated};
-use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, Span, Sqe,
-    SyncKind, Tag,
-};
+use crate::{Cqe, Direct, Errno, Handle, Limits, Op, Ring, Setup, Span, SyncKind, Tag};
 
 fn simulated(disk: &Disk, seed: u64) -> Simulated {
     let setup = Setup { root: None, in_flight: 8 };
@@ -28,7 +24,7 @@ fn faulty(disk: &Disk, faults: Faults, script: &Script) -> Pump<Faulty<Simulated
 fn scripted(disk: &Disk, len: usize) -> (Pump<Faulty<Simulated>>, Script, Handle) {
     let script = Script::new();
     let mut pump = faulty(disk, Faults::default(), &script);
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     assert_eq!(pump.write(file, 0, &pattern(len)), Ok(len as u64));
     drop(script.take_log());
     (pump, script, file)
@@ -41,9 +37,9 @@ fn pattern(len: usize) -> Vec<u8> {
 /// One step of a model run: entries on disjoint blocks, all in flight together.
 const BLOCK: usize = 6000;
 
-fn model_run(pump: &mut Pump<Faulty<Simulated>>, disk: &Disk, seed: u64) {
+fn model_run<R: Ring>(pump: &mut Pump<Faulty<R>>, contents: impl Fn() -> Vec<u8>, seed: u64) {
     let mut random = Random::new(!seed);
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let mut model: Vec<u8> = Vec::new();
     for round in 0..6 {
         let at = |block: usize| (block * BLOCK) as u64;
@@ -94,32 +90,62 @@ fn model_run(pump: &mut Pump<Faulty<Simulated>>, disk: &Disk, seed: u64) {
                 assert!(bytes[n][count..].iter().all(|b| *b == 0xee), "{}", context());
             }
         }
-        assert!(disk.contents("f").unwrap() == model, "seed {seed} round {round}");
+        assert!(contents() == model, "seed {seed} round {round}");
+    }
+}
+
+/// Every mixture of never, sometimes, mostly and always.
+fn mixture(seed: u64) -> Faults {
+    let rates = [Permille::NEVER, Permille(300), Permille(900), Permille::ALWAYS];
+    let mut random = Random::new(seed);
+    let mut rate = || rates[random.below(rates.len())];
+    Faults {
+        seed,
+        short: rate(),
+        interrupt: rate(),
+        refuse: rate(),
+        delay: rate(),
+        reorder: rate(),
+        in_flight: seed.is_multiple_of(3).then_some(2),
+        ..Faults::default()
     }
 }
 
 #[test]
 fn a_plain_engine_gets_on_and_every_count_is_true() {
-    let rates = [Permille::NEVER, Permille(300), Permille(900), Permille::ALWAYS];
     for seed in 0..256 {
-        let mut random = Random::new(seed);
-        let mut rate = || rates[random.below(rates.len())];
-        let faults = Faults {
-            seed,
-            short: rate(),
-            interrupt: rate(),
-            refuse: rate(),
-            delay: rate(),
-            reorder: rate(),
-            in_flight: (seed % 3 == 0).then_some(2),
-            ..Faults::default()
-        };
         for waits in [true, false] {
             let disk = Disk::new();
-            let mut pump = faulty(&disk, faults.clone(), &Script::new());
+            let mut pump = faulty(&disk, mixture(seed), &Script::new());
             pump.waits = waits;
-            model_run(&mut pump, &disk, seed);
+            model_run(&mut pump, || disk.contents("f").unwrap(), seed);
         }
+    }
+}
+
+#[test]
+fn it_gets_on_where_the_host_takes_turns() {
+    for seed in 0..256 {
+        let disk = Disk::new();
+        let setup = Setup { root: None, in_flight: 8 };
+        let inner = Simulated::new(&setup, disk.clone(), Config::hosted(seed));
+        let host = inner.host();
+        let mut pump = Pump::new(Faulty::new(inner, mixture(seed), Script::new()));
+        pump.host = Some(host);
+        model_run(&mut pump, || disk.contents("f").unwrap(), seed);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_gets_on_over_the_kernels_ring() {
+    for seed in 0..64 {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap().to_owned();
+        let inner = crate::Uring::new(&Setup { root: Some(root), in_flight: 8 }).unwrap();
+        let mut pump = Pump::new(Faulty::new(inner, mixture(seed), Script::new()));
+        let contents = || std::fs::read(folder.path().join("f")).unwrap();
+        model_run(&mut pump, contents, seed);
     }
 }
 
@@ -128,7 +154,7 @@ fn a_seed_is_a_run() {
     let run = |seed| {
         let (disk, script) = (Disk::new(), Script::new());
         let mut pump = faulty(&disk, Faults::rough(seed), &script);
-        model_run(&mut pump, &disk, 5);
+        model_run(&mut pump, || disk.contents("f").unwrap(), 5);
         (pump.trace, script.take_log())
     };
     let (one, same, other) = (run(1), run(1), run(2));
@@ -141,9 +167,9 @@ fn every_fault_happens() {
     let (disk, script) = (Disk::new(), Script::new());
     let mut pump = faulty(&disk, Faults::rough(3), &script);
     for _ in 0..20 {
-        model_run(&mut pump, &disk, 3);
+        model_run(&mut pump, || disk.contents("f").unwrap(), 3);
         pump.one(Op::Truncate { file: Handle(0), len: 0 }).unwrap();
-        pump.run(&[Op::Remove { name: name("f") }]);
+        pump.run(&[Op::Remove { name: name(c"f") }]);
     }
     let log = script.take_log();
     let count = |is: &dyn Fn(&Event) -> bool| log.iter().filter(|event| is(event)).count();
@@ -168,7 +194,7 @@ fn interruptions_at_one_place_end() {
     let disk = Disk::new();
     let faults = Faults { interrupt: Permille::ALWAYS, short: Permille::ALWAYS, ..rough() };
     let mut pump = faulty(&disk, faults, &Script::new());
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let bytes = pattern(100_000);
     let mut done = 0;
     while done < bytes.len() {
@@ -237,7 +263,7 @@ fn rules_apply_in_order_and_only_where_they_match() {
     assert_eq!(pump.one(Op::Truncate { file, len: 8 }), Ok(0));
     assert_eq!(pump.one(Op::Truncate { file, len: 7 }), Err(Errno::NOSPC));
     assert_eq!(pump.one(Op::Size { file }), Ok(8), "what failed did nothing");
-    assert_eq!(pump.open("g", create()), Err(Errno::MFILE));
+    assert_eq!(pump.open(c"g", create()), Err(Errno::MFILE));
     assert_eq!(disk.list(), ["f"]);
     assert_eq!(script.pending(), 1, "the one for another file");
     script.clear();
@@ -250,7 +276,7 @@ fn a_failed_close_is_a_close() {
     script.push(Rule::next(OpKind::Close, Outcome::Fail(Errno::IO)).times(2));
     assert_eq!(pump.one(Op::Close { file }), Err(Errno::IO));
     assert_eq!(pump.one(Op::Size { file }), Err(Errno::BADF));
-    assert_eq!(pump.open("f", create()), Ok(file));
+    assert_eq!(pump.open(c"f", create()), Ok(file));
     // SAFETY: a close points to nothing.
     assert_eq!(unsafe { pump.direct.call(&Op::Close { file }) }, Err(Errno::IO));
     assert_eq!(pump.one(Op::Size { file }), Err(Errno::BADF));
@@ -336,6 +362,19 @@ fn what_is_late_is_done_and_comes_out_when_released() {
 }
 
 #[test]
+fn what_is_answered_here_wakes_who_waits_there() {
+    let (mut pump, script, file) = scripted(&Disk::new(), 0);
+    let bell = Arc::clone(&pump.bell);
+    let waiter = thread::spawn(move || bell.wait(0, None).unwrap());
+    thread::sleep(Duration::from_millis(20));
+    assert!(!waiter.is_finished());
+    script.push(Rule::next(OpKind::Size, Outcome::Fail(Errno::IO)));
+    let tag = pump.push(Op::Size { file }).unwrap();
+    waiter.join().unwrap();
+    assert_eq!(pump.reap(), Some(Cqe { tag, result: Err(Errno::IO) }));
+}
+
+#[test]
 fn a_refusal_by_script_leaves_nobody_asleep() {
     let (mut pump, script, file) = scripted(&Disk::new(), 0);
     script.push(Rule::next(OpKind::Size, Outcome::Refuse).times(5));
@@ -351,7 +390,7 @@ fn calm_is_calm() {
     let script = Script::new();
     let mut pump = faulty(&Disk::new(), rough(), &script);
     script.calm(true);
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     for n in 0..200 {
         assert_eq!(pump.write(file, n, &[1; 1000]), Ok(1000));
     }
@@ -401,7 +440,7 @@ fn direct_calls_misbehave_too() {
 
     let faults = Faults { short: Permille(500), interrupt: Permille(500), ..Faults::default() };
     let mut pump = faulty(&disk, faults, &Script::new());
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let write = Op::Write { file, at: 0, span: source(b"abcd") };
     let results: Vec<_> = (0..100).map(|_| call(&pump.direct, &write)).collect();
     for seen in [Err(Errno::INTR), Ok(1), Ok(2), Ok(3), Ok(4)] {
@@ -410,86 +449,33 @@ fn direct_calls_misbehave_too() {
     assert!(!results.contains(&Err(Errno::AGAIN)), "that would send it to the ring");
 }
 
-/// A ring as a browser's: done when `submit` returns, and the host is asked for a turn by the bell.
-struct Hosted {
-    inner: Simulated,
-    limits: Limits,
-    turns: Arc<Turns>,
-}
-
-#[derive(Default)]
-struct Turns(AtomicU32);
-
-impl Doorbell for Turns {
-    fn wait(&self, _: u32, _: Option<Duration>) -> Result<(), Errno> {
-        panic!("nothing may wait here");
-    }
-
-    fn ring(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: all promises are those of the ring within.
-unsafe impl Ring for Hosted {
-    fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full> {
-        // SAFETY: the caller's promise.
-        unsafe { self.inner.push(sqe) }
-    }
-
-    fn submit(&mut self) -> Result<(), Errno> {
-        self.inner.submit()
-    }
-
-    fn unsubmitted(&self) -> u32 {
-        self.inner.unsubmitted()
-    }
-
-    fn reap(&mut self) -> Option<Cqe> {
-        self.inner.reap()
-    }
-
-    fn doorbell(&self) -> Arc<dyn Doorbell> {
-        Arc::clone(&self.turns) as Arc<dyn Doorbell>
-    }
-
-    fn direct(&self) -> Arc<dyn Direct> {
-        self.inner.direct()
-    }
-
-    fn report(&self) -> Report {
-        self.inner.report()
-    }
-}
-
 #[test]
 fn where_nothing_waits_the_host_is_asked_and_rounds_are_few() {
     for seed in 0..100 {
-        let config = Config { prompt: Permille::ALWAYS, ..Config::seeded(seed) };
         let setup = Setup { root: None, in_flight: 8 };
-        let inner = Simulated::new(&setup, Disk::new(), config);
-        let limits = Limits { may_block: false, executes_at_submit: true, ..*inner.limits() };
-        let turns = Arc::new(Turns::default());
-        let hosted = Hosted { inner, limits, turns: Arc::clone(&turns) };
+        let inner = Simulated::new(&setup, Disk::new(), Config::hosted(seed));
+        let host = inner.host();
         let faults = Faults {
             delay: Permille::ALWAYS,
             interrupt: Permille::ALWAYS,
             refuse: Permille::ALWAYS,
             ..Faults::rough(seed)
         };
-        let mut pump = Pump::new(Faulty::new(hosted, faults, Script::new()));
-        pump.waits = false;
-        let file = pump.open("f", create()).unwrap();
+        let mut pump = Pump::new(Faulty::new(inner, faults, Script::new()));
+        pump.host = Some(host.clone());
+        let file = pump.open(c"f", create()).unwrap();
+        // From here on nobody turns the host: data needs no turn.
+        (pump.host, pump.waits) = (None, false);
         for _ in 0..20 {
-            let (asked, vain) = (turns.0.load(Ordering::Relaxed), pump.vain);
+            while host.turn() {}
+            let vain = pump.vain;
             pump.one(Op::Size { file }).unwrap();
             let vain = pump.vain - vain;
             assert!(vain <= PATIENCE, "seed {seed}: {vain} rounds");
-            assert!(turns.0.load(Ordering::Relaxed) - asked >= vain, "each with a turn asked for");
+            assert!(
+                vain == 0 || host.is_asked(),
+                "seed {seed}: it is not over, and nobody says so"
+            );
         }
     }
 }

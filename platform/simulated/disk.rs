@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Errno, OpenFlags};
@@ -60,6 +60,8 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct Inode {
     pub(super) number: u64,
+    /// Whether a ring holds the file for itself.
+    held: AtomicBool,
     space: Arc<Space>,
     contents: Mutex<Contents>,
 }
@@ -71,6 +73,15 @@ impl Drop for Inode {
 }
 
 impl Inode {
+    /// Takes the file for one handle alone, and says whether it was free.
+    pub(super) fn hold(&self) -> bool {
+        !self.held.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn let_go(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -243,6 +254,7 @@ impl Disk {
         let contents = Contents { space: Arc::clone(space), pages: BTreeMap::new(), size: 0 };
         let node = Node::File(Arc::new(Inode {
             number: self.next_inode(),
+            held: AtomicBool::new(false),
             space: Arc::clone(space),
             contents: Mutex::new(contents),
         }));
@@ -250,14 +262,21 @@ impl Disk {
         Ok(node)
     }
 
-    /// Removes the name of a file.
+    /// Removes the name of a file that nobody holds for himself.
     pub(super) fn remove(&self, name: &str) -> Result<(), Errno> {
         let removed = match self.names().entry(name.to_owned()) {
             Entry::Vacant(_) => return Err(Errno::NOENT),
             Entry::Occupied(node) if matches!(node.get(), Node::Directory { .. }) => {
                 return Err(Errno::ISDIR);
             }
-            Entry::Occupied(node) => node.remove(),
+            Entry::Occupied(node) => {
+                if let Node::File(inode) = node.get()
+                    && inode.held.load(Ordering::Relaxed)
+                {
+                    return Err(Errno::BUSY);
+                }
+                node.remove()
+            }
         };
         drop(removed);
         Ok(())

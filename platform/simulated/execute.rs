@@ -13,6 +13,8 @@ pub(super) struct Files {
     disk: Disk,
     /// Before every name.
     prefix: String,
+    /// A file can be open once only.
+    exclusive: bool,
     open: Vec<Option<Open>>,
 }
 
@@ -23,13 +25,24 @@ struct Open {
 }
 
 impl Files {
-    pub(super) fn new(disk: Disk, root: Option<&str>) -> Files {
+    pub(super) fn new(disk: Disk, root: Option<&str>, exclusive: bool) -> Files {
         let prefix = root.map_or_else(String::new, |root| format!("{root}/"));
-        Files { disk, prefix, open: Vec::new() }
+        Files { disk, prefix, exclusive, open: Vec::new() }
     }
 
     pub(super) fn close_all(&mut self) {
-        self.open.clear();
+        for index in 0..self.open.len() {
+            self.close(index);
+        }
+    }
+
+    /// Whether there was something to close.
+    fn close(&mut self, index: usize) -> bool {
+        let open = self.open.get_mut(index).and_then(Option::take);
+        if let (Some(Open { node: Node::File(inode), .. }), true) = (&open, self.exclusive) {
+            inode.let_go();
+        }
+        open.is_some()
     }
 
     /// Executes one operation, a cancel excepted: it concerns the queue and not the disk.
@@ -44,8 +57,8 @@ impl Files {
                 self.open(&name, flags).map(|file| u64::from(file.0))
             }
             Op::Close { file } => {
-                let open = self.open.get_mut(file.0 as usize).and_then(Option::take);
-                open.map(|_| 0).ok_or(Errno::BADF)
+                let closed = self.close(file.0 as usize);
+                if closed { Ok(0) } else { Err(Errno::BADF) }
             }
             Op::Stat { file, stat } => {
                 let known = self.stat(file)?;
@@ -102,6 +115,11 @@ impl Files {
 
     fn open(&mut self, name: &str, flags: OpenFlags) -> Result<Handle, Errno> {
         let node = self.disk.open(name, flags)?;
+        if let (Node::File(inode), true) = (&node, self.exclusive)
+            && !inode.hold()
+        {
+            return Err(Errno::BUSY);
+        }
         let open = Some(Open { node, write: flags.contains(OpenFlags::WRITE) });
         let free = self.open.iter().position(Option::is_none);
         let index = free.unwrap_or(self.open.len());

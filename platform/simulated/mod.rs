@@ -9,6 +9,7 @@
 //! [`Faulty`](crate::Faulty) around it adds those.
 
 mod disk;
+mod doors;
 mod execute;
 #[cfg(test)]
 pub(crate) mod pump;
@@ -16,19 +17,22 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::{Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, Sqe, Tag};
 
 pub use disk::{Disk, PAGE};
+pub use doors::Host;
 use execute::Files;
 pub use random::Permille;
 pub(crate) use random::Random;
 
 /// The largest size of a file, that of a Linux one.
 const OFFSET_MAX: u64 = i64::MAX as u64;
+
+/// The largest size in a browser, where offsets are numbers: 2^53 - 1.
+const OFFSET_MAX_HOSTED: u64 = (1 << 53) - 1;
 
 /// How a [`Simulated`] ring behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,9 @@ pub struct Config {
     pub seed: u64,
     /// How many of the entries are executed when `submit` takes them.
     pub prompt: Permille,
+    /// Behaves as in a browser's worker: nothing waits, entries are executed at submit but for
+    /// open and remove, which take a turn of the [`Host`], and a file is open once only (`EBUSY`).
+    pub hosted: bool,
     /// [`Limits::spans_per_call`].
     pub spans_per_call: usize,
     /// [`Limits::bytes_per_call`].
@@ -54,6 +61,7 @@ impl Default for Config {
         Config {
             seed: 0,
             prompt: Permille(500),
+            hosted: false,
             spans_per_call: 1024,
             bytes_per_call: 0x7fff_f000,
             write_call_cost: 64 * 1024,
@@ -68,11 +76,16 @@ impl Config {
     pub fn seeded(seed: u64) -> Config {
         Config { seed, ..Config::default() }
     }
+
+    /// As in a browser's worker, with this seed.
+    #[must_use]
+    pub fn hosted(seed: u64) -> Config {
+        Config { hosted: true, ..Config::seeded(seed) }
+    }
 }
 
 /// A ring over a [`Disk`]. Dropping it closes its handles and forgets what was not executed, as the
 /// end of a process would.
-#[derive(Debug)]
 pub struct Simulated {
     limits: Limits,
     config: Config,
@@ -80,25 +93,30 @@ pub struct Simulated {
 }
 
 /// What the ring, its doorbell and its direct calls share.
-#[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
     /// Told whenever a waiter may have something to do.
     news: Condvar,
 }
 
-#[derive(Debug)]
 struct State {
     random: Random,
     prompt: Permille,
+    hosted: bool,
     files: Files,
     /// Pushed and not submitted, in order.
     pushed: VecDeque<Sqe>,
     /// Submitted and not executed.
     waiting: Vec<Sqe>,
+    /// Submitted and left to the host's turns.
+    names: Vec<Sqe>,
     /// Executed and not reaped.
     done: Vec<Cqe>,
     rung: bool,
+    /// What the host calls on its turn.
+    turn: Option<Box<dyn Fn() + Send>>,
+    /// The ring was dropped.
+    gone: bool,
 }
 
 impl Simulated {
@@ -109,24 +127,34 @@ impl Simulated {
             in_flight: setup.in_flight.max(1),
             spans_per_call: config.spans_per_call,
             bytes_per_call: config.bytes_per_call,
-            offset_max: OFFSET_MAX,
-            may_block: true,
-            executes_at_submit: false,
-            one_handle_per_file: false,
+            offset_max: if config.hosted { OFFSET_MAX_HOSTED } else { OFFSET_MAX },
+            may_block: !config.hosted,
+            executes_at_submit: config.hosted,
+            one_handle_per_file: config.hosted,
             write_call_cost: config.write_call_cost,
             read_call_cost: config.read_call_cost,
         };
         let state = State {
             random: Random::new(config.seed),
-            prompt: config.prompt,
-            files: Files::new(disk, setup.root.as_deref()),
+            prompt: if config.hosted { Permille::ALWAYS } else { config.prompt },
+            hosted: config.hosted,
+            files: Files::new(disk, setup.root.as_deref(), config.hosted),
             pushed: VecDeque::new(),
             waiting: Vec::new(),
+            names: Vec::new(),
             done: Vec::new(),
             rung: false,
+            turn: None,
+            gone: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), news: Condvar::new() });
         Simulated { limits, config, shared }
+    }
+
+    /// The host of a [`Config::hosted`] ring; that of another has nothing to do.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        Host(Arc::clone(&self.shared))
     }
 }
 
@@ -136,8 +164,14 @@ impl Drop for Simulated {
         let mut state = self.shared.lock();
         state.pushed.clear();
         state.waiting.clear();
+        state.names.clear();
         state.done.clear();
         state.files.close_all();
+        state.gone = true;
+        let turn = state.turn.take();
+        drop(state);
+        // It is the engine's, and may come back here.
+        drop(turn);
     }
 }
 
@@ -149,13 +183,14 @@ impl Shared {
 
 impl State {
     fn in_flight(&self) -> usize {
-        self.pushed.len() + self.waiting.len() + self.done.len()
+        self.pushed.len() + self.waiting.len() + self.names.len() + self.done.len()
     }
 
     /// Takes the first `count` entries in, and executes some of those that wait.
     fn submit(&mut self, count: usize) {
         for sqe in self.pushed.drain(..count) {
-            self.waiting.push(sqe);
+            let name = matches!(sqe.op, Op::Open { .. } | Op::Remove { .. });
+            if name && self.hosted { &mut self.names } else { &mut self.waiting }.push(sqe);
         }
         let prompt = (0..count).filter(|_| self.random.chance(self.prompt)).count();
         self.execute(prompt);
@@ -167,14 +202,18 @@ impl State {
             if self.waiting.is_empty() {
                 return;
             }
-            let Sqe { tag, op } = self.waiting.swap_remove(self.random.below(self.waiting.len()));
-            let result = match op {
-                Op::Cancel { target } => self.cancel(target),
-                // SAFETY: the entry was pushed and not reaped, so the promise of `push` holds.
-                op => unsafe { self.files.execute(&op) },
-            };
-            self.done.push(Cqe { tag, result });
+            let sqe = self.waiting.swap_remove(self.random.below(self.waiting.len()));
+            self.finish(sqe);
         }
+    }
+
+    fn finish(&mut self, Sqe { tag, op }: Sqe) {
+        let result = match op {
+            Op::Cancel { target } => self.cancel(target),
+            // SAFETY: the entry was pushed and not reaped, so the promise of `push` holds.
+            op => unsafe { self.files.execute(&op) },
+        };
+        self.done.push(Cqe { tag, result });
     }
 
     /// Executes at least one of the entries that wait, if any do.
@@ -187,16 +226,23 @@ impl State {
 
     /// Ends `target` if it still waits; an executed one is not found, as with a kernel.
     fn cancel(&mut self, target: Tag) -> Result<u64, Errno> {
-        let found = self.waiting.iter().position(|sqe| sqe.tag == target).ok_or(Errno::NOENT)?;
-        self.waiting.swap_remove(found);
+        let find = |queue: &[Sqe]| queue.iter().position(|sqe| sqe.tag == target);
+        if let Some(found) = find(&self.waiting) {
+            self.waiting.swap_remove(found);
+        } else if let Some(found) = find(&self.names) {
+            self.names.remove(found);
+        } else {
+            return Err(Errno::NOENT);
+        }
         self.done.push(Cqe { tag: target, result: Err(Errno::CANCELED) });
         Ok(0)
     }
 }
 
-// SAFETY: an accepted entry is in exactly one of `pushed`, `waiting` and `done`, moves along them
-// in this order, and leaves `done` by `reap` alone; its memory is touched on the way from `waiting`
-// to `done`. Each `submit`, wait and vain `reap` moves some. Counts are those of bytes copied.
+// SAFETY: an accepted entry is in exactly one of `pushed`, `waiting` or `names`, and `done`, moves
+// along them in this order, and leaves `done` by `reap` alone; its memory is touched on the way to
+// `done`. Each `submit`, wait and vain `reap` moves some, each of the host's turns some `names`.
+// Counts are those of bytes copied.
 unsafe impl Ring for Simulated {
     fn limits(&self) -> &Limits {
         &self.limits
@@ -249,72 +295,16 @@ unsafe impl Ring for Simulated {
         Arc::clone(&self.shared) as Arc<dyn Direct>
     }
 
+    fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {
+        let earlier = self.shared.lock().turn.replace(turn);
+        drop(earlier);
+    }
+
     fn report(&self) -> Report {
-        Report {
-            backend: "simulated",
-            chosen: vec![format!("seed {:#x}", self.config.seed)],
-            refused: Vec::new(),
+        let mut chosen = vec![format!("seed {:#x}", self.config.seed)];
+        if self.config.hosted {
+            chosen.push("hosted".to_owned());
         }
-    }
-}
-
-impl Doorbell for Shared {
-    fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
-        let mut state = self.lock();
-        let count = state.pushed.len().min(unsubmitted as usize);
-        state.submit(count);
-        if state.done.is_empty() && state.waiting.is_empty() && !state.rung {
-            state = self.sleep(state, timeout);
-        }
-        state.rung = false;
-        if state.done.is_empty() {
-            state.execute_some();
-        }
-        if !state.done.is_empty() {
-            self.news.notify_all();
-        }
-        Ok(())
-    }
-
-    fn ring(&self) {
-        self.lock().rung = true;
-        self.news.notify_all();
-    }
-}
-
-impl Shared {
-    /// Waits for news, once: returning early is allowed, and `submit` and `ring` both bring some.
-    fn sleep<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        timeout: Option<Duration>,
-    ) -> MutexGuard<'a, State> {
-        if cfg!(target_family = "wasm") {
-            // One thread: nobody could bring news.
-            return state;
-        }
-        match timeout {
-            Some(timeout) => {
-                let waited = self.news.wait_timeout(state, timeout);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-}
-
-impl Direct for Shared {
-    unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
-        let mut state = self.lock();
-        match *op {
-            Op::Cancel { target } => {
-                let result = state.cancel(target);
-                drop(state);
-                self.news.notify_all();
-                result
-            }
-            // SAFETY: the caller's promise.
-            ref op => unsafe { state.files.execute(op) },
-        }
+        Report { backend: "simulated", chosen, refused: Vec::new() }
     }
 }

@@ -1,10 +1,12 @@
 //! The plainest engine there is, for the tests of rings: push, submit, reap, and try again.
 
+use core::ffi::CStr;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Host;
 use crate::{
     Cqe, Direct, Doorbell, Errno, Full, Handle, Name, Op, OpenFlags, Ring, Span, Sqe, Stat, Tag,
 };
@@ -18,6 +20,8 @@ pub(crate) struct Pump<R> {
     pub(crate) direct: Arc<dyn Direct>,
     /// Whether to wait between rounds, or to poll.
     pub(crate) waits: bool,
+    /// Whose turn it is between rounds.
+    pub(crate) host: Option<Host>,
     /// Completions in the order of reaping.
     pub(crate) trace: Vec<Cqe>,
     /// Rounds without a completion, altogether.
@@ -25,8 +29,8 @@ pub(crate) struct Pump<R> {
     tags: u64,
 }
 
-pub(crate) fn name(text: &str) -> Name {
-    Name { ptr: text.as_ptr(), len: text.len() }
+pub(crate) fn name(text: &CStr) -> Name {
+    Name { ptr: text.as_ptr().cast(), len: text.count_bytes() }
 }
 
 pub(crate) fn span(bytes: &mut [u8]) -> Span {
@@ -45,7 +49,7 @@ pub(crate) fn create() -> OpenFlags {
 impl<R: Ring> Pump<R> {
     pub(crate) fn new(ring: R) -> Pump<R> {
         let (bell, direct) = (ring.doorbell(), ring.direct());
-        Pump { ring, bell, direct, waits: true, trace: Vec::new(), vain: 0, tags: 0 }
+        Pump { ring, bell, direct, waits: true, host: None, trace: Vec::new(), vain: 0, tags: 0 }
     }
 
     /// Pushes one entry, once.
@@ -103,7 +107,9 @@ impl<R: Ring> Pump<R> {
             vain += 1;
             self.vain += 1;
             assert!(vain <= ROUNDS_MAX, "stuck with {ended} of {} ended", ops.len());
-            if self.waits {
+            if let Some(host) = &self.host {
+                host.turn();
+            } else if self.waits {
                 self.wait();
             }
         }
@@ -126,7 +132,7 @@ impl<R: Ring> Pump<R> {
         panic!("interrupted for ever: {op:?}");
     }
 
-    pub(crate) fn open(&mut self, text: &str, flags: OpenFlags) -> Result<Handle, Errno> {
+    pub(crate) fn open(&mut self, text: &CStr, flags: OpenFlags) -> Result<Handle, Errno> {
         let number = self.one(Op::Open { name: name(text), flags })?;
         Ok(Handle(number.try_into().expect("a handle's number")))
     }

@@ -1,5 +1,6 @@
 //! What the simulated ring and its disk do, and that they do it by the seed alone.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +20,7 @@ fn pump(disk: &Disk, seed: u64) -> Pump<Simulated> {
 /// Forty writes of a page each, more than may be in flight.
 fn forty_writes(pump: &mut Pump<Simulated>) -> Vec<Cqe> {
     let pages: Vec<_> = (0..40u8).map(|n| vec![n; PAGE]).collect();
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let write = |(n, page): (u64, &Vec<u8>)| Op::Write { file, at: n * 4096, span: source(page) };
     let ops: Vec<_> = (0..).zip(&pages).map(write).collect();
     assert_eq!(pump.run(&ops), [Ok(4096); 40]);
@@ -59,7 +60,7 @@ fn overlapping_writes_land_either_way_round() {
     for seed in 0..64 {
         let disk = Disk::new();
         let mut pump = pump(&disk, seed);
-        let file = pump.open("f", create()).unwrap();
+        let file = pump.open(c"f", create()).unwrap();
         let write = |bytes| Op::Write { file, at: 0, span: source(bytes) };
         assert_eq!(pump.run(&[write(b"aaaa"), write(b"bbbb")]), [Ok(4), Ok(4)]);
         match disk.contents("f").unwrap().as_slice() {
@@ -92,7 +93,7 @@ fn no_more_than_the_limit_is_in_flight() {
 fn far_offsets_cost_a_page() {
     let disk = Disk::new();
     let mut pump = pump(&disk, 1);
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let at = (1 << 62) - 2;
     assert_eq!(pump.write(file, at, b"abcd"), Ok(4));
     assert_eq!(pump.one(Op::Size { file }), Ok(at + 4));
@@ -112,31 +113,31 @@ fn names_follow_the_flags() {
     assert_eq!(disk.make_directory("d"), Err(Errno::EXIST));
     let mut pump = pump(&disk, 2);
     let (write, exclusive) = (OpenFlags::WRITE, create() | OpenFlags::EXCLUSIVE);
-    assert_eq!(pump.open("f", write), Err(Errno::NOENT));
-    assert_eq!(pump.open("f", OpenFlags::CREATE), Err(Errno::INVAL));
-    assert_eq!(pump.open("", create()), Err(Errno::NOENT));
-    let made = pump.open("f", exclusive).unwrap();
+    assert_eq!(pump.open(c"f", write), Err(Errno::NOENT));
+    assert_eq!(pump.open(c"f", OpenFlags::CREATE), Err(Errno::INVAL));
+    assert_eq!(pump.open(c"", create()), Err(Errno::NOENT));
+    let made = pump.open(c"f", exclusive).unwrap();
     assert_eq!(pump.write(made, 0, b"kept"), Ok(4));
-    assert_eq!(pump.open("f", exclusive), Err(Errno::EXIST));
-    let again = pump.open("f", create()).unwrap();
+    assert_eq!(pump.open(c"f", exclusive), Err(Errno::EXIST));
+    let again = pump.open(c"f", create()).unwrap();
     assert_eq!(pump.read(again, 0, 9).unwrap(), b"kept", "create never truncates");
     assert_eq!(pump.stat(made).unwrap(), pump.stat(again).unwrap());
-    assert_eq!(pump.open("f/g", create()), Err(Errno::NOTDIR));
-    assert!(pump.open("no/such/parent", create()).is_ok());
+    assert_eq!(pump.open(c"f/g", create()), Err(Errno::NOTDIR));
+    assert!(pump.open(c"no/such/parent", create()).is_ok());
 
-    assert_eq!(pump.open("d", write), Err(Errno::ISDIR));
-    let directory = pump.open("d", OpenFlags::empty()).unwrap();
+    assert_eq!(pump.open(c"d", write), Err(Errno::ISDIR));
+    let directory = pump.open(c"d", OpenFlags::empty()).unwrap();
     assert_eq!(pump.stat(directory).unwrap().kind, FileKind::Directory);
     assert_eq!(pump.read(directory, 0, 9), Err(Errno::ISDIR));
-    assert_eq!(pump.one(Op::Remove { name: name("d") }), Err(Errno::ISDIR));
+    assert_eq!(pump.one(Op::Remove { name: name(c"d") }), Err(Errno::ISDIR));
     assert_eq!(disk.list(), ["d", "f", "no/such/parent"]);
 }
 
 #[test]
 fn handles_are_checked_and_their_numbers_reused() {
     let mut pump = pump(&Disk::new(), 3);
-    let writer = pump.open("f", create()).unwrap();
-    let reader = pump.open("f", OpenFlags::empty()).unwrap();
+    let writer = pump.open(c"f", create()).unwrap();
+    let reader = pump.open(c"f", OpenFlags::empty()).unwrap();
     assert_eq!(pump.write(reader, 0, b"x"), Err(Errno::BADF));
     assert_eq!(pump.one(Op::Truncate { file: reader, len: 0 }), Err(Errno::INVAL));
     assert_eq!(pump.one(Op::Sync { file: reader, kind: SyncKind::Data }), Ok(0));
@@ -149,18 +150,18 @@ fn handles_are_checked_and_their_numbers_reused() {
     ] {
         assert_eq!(pump.one(op), Err(Errno::BADF), "{op:?}");
     }
-    assert_eq!(pump.open("g", create()), Ok(writer), "as descriptors are");
+    assert_eq!(pump.open(c"g", create()), Ok(writer), "as descriptors are");
 }
 
 #[test]
 fn a_removed_file_lives_as_long_as_its_handles() {
     let disk = Disk::new();
     let mut pump = pump(&disk, 4);
-    let old = pump.open("f", create()).unwrap();
+    let old = pump.open(c"f", create()).unwrap();
     assert_eq!(pump.write(old, 0, b"old"), Ok(3));
-    assert_eq!(pump.one(Op::Remove { name: name("f") }), Ok(0));
-    assert_eq!(pump.one(Op::Remove { name: name("f") }), Err(Errno::NOENT));
-    let new = pump.open("f", create()).unwrap();
+    assert_eq!(pump.one(Op::Remove { name: name(c"f") }), Ok(0));
+    assert_eq!(pump.one(Op::Remove { name: name(c"f") }), Err(Errno::NOENT));
+    let new = pump.open(c"f", create()).unwrap();
     assert_ne!(pump.stat(old).unwrap().identity, pump.stat(new).unwrap().identity);
     assert_eq!(pump.read(old, 0, 9).unwrap(), b"old");
     assert_eq!(disk.contents("f").unwrap(), b"");
@@ -173,14 +174,14 @@ fn a_removed_file_lives_as_long_as_its_handles() {
 fn files_outlive_the_ring_and_roots_are_apart() {
     let disk = Disk::new();
     let mut first = pump(&disk, 5);
-    let file = first.open("a/f", create()).unwrap();
+    let file = first.open(c"a/f", create()).unwrap();
     assert_eq!(first.write(file, 0, b"bytes"), Ok(5));
     drop(first);
     let below = Setup { root: Some("a".into()), in_flight: 1 };
     let mut second = Pump::new(Simulated::new(&below, disk.clone(), Config::seeded(6)));
-    let file = second.open("f", OpenFlags::empty()).unwrap();
+    let file = second.open(c"f", OpenFlags::empty()).unwrap();
     assert_eq!(second.read(file, 1, 3).unwrap(), b"yte");
-    assert_eq!(second.open("a/f", OpenFlags::empty()), Err(Errno::NOENT));
+    assert_eq!(second.open(c"a/f", OpenFlags::empty()), Err(Errno::NOENT));
 }
 
 #[test]
@@ -188,7 +189,7 @@ fn a_full_disk_gives_a_count_and_then_enospc() {
     let disk = Disk::new();
     disk.limit(Some(2 * PAGE as u64));
     let mut pump = pump(&disk, 6);
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let bytes = vec![7; 3 * PAGE];
     assert_eq!(pump.write(file, 100, &bytes), Ok(2 * PAGE as u64 - 100));
     assert_eq!(pump.write(file, 2 * PAGE as u64, b"x"), Err(Errno::NOSPC));
@@ -204,7 +205,7 @@ fn the_disk_agrees_with_a_vector() {
     for seed in 0..300 {
         let mut random = Random::new(seed);
         let mut pump = pump(&Disk::new(), seed);
-        let file = pump.open("f", create()).unwrap();
+        let file = pump.open(c"f", create()).unwrap();
         let mut model: Vec<u8> = Vec::new();
         for step in 0..40 {
             let (at, len) = (random.below(3 * PAGE), random.below(2 * PAGE));
@@ -245,7 +246,7 @@ fn a_cancel_finds_its_target_or_does_not() {
     for seed in 0..64 {
         let disk = Disk::new();
         let mut pump = pump(&disk, seed);
-        let file = pump.open("f", create()).unwrap();
+        let file = pump.open(c"f", create()).unwrap();
         // Tag 0 was the open.
         let write = Op::Write { file, at: 0, span: source(b"x") };
         let results = pump.run(&[write, Op::Cancel { target: Tag(1) }]);
@@ -264,7 +265,7 @@ fn nothing_is_executed_after_the_ring_is_gone() {
     let disk = Disk::new();
     let config = Config { prompt: Permille::NEVER, ..Config::default() };
     let mut pump = Pump::new(Simulated::new(&setup(4), disk.clone(), config));
-    let file = pump.open("f", create()).unwrap();
+    let file = pump.open(c"f", create()).unwrap();
     let bytes = vec![1; 9];
     let op = Op::Write { file, at: 0, span: source(&bytes) };
     pump.push(op).unwrap();
@@ -299,7 +300,7 @@ fn a_sleeper_is_woken_by_the_bell_and_by_work() {
     pump.bell.ring();
     pump.bell.wait(0, None).unwrap();
     let sleeper = waiter(Arc::clone(&pump.bell));
-    pump.push(Op::Open { name: name("f"), flags: create() }).unwrap();
+    pump.push(Op::Open { name: name(c"f"), flags: create() }).unwrap();
     pump.submit();
     sleeper.join().unwrap();
     assert!((0..2).any(|_| pump.reap().is_some()));
@@ -312,11 +313,91 @@ fn direct_calls_do_the_same_at_once() {
         // SAFETY: what the operations point to lives longer than this.
         unsafe { pump.direct.call(op) }
     };
-    let file = call(&Op::Open { name: name("f"), flags: create() }).unwrap();
+    let file = call(&Op::Open { name: name(c"f"), flags: create() }).unwrap();
     let file = Handle(file.try_into().unwrap());
     assert_eq!(call(&Op::Write { file, at: 2, span: source(b"ab") }), Ok(2));
     let mut bytes = [9; 6];
     assert_eq!(call(&Op::Read { file, at: 0, span: span(&mut bytes) }), Ok(4));
     assert_eq!(&bytes, b"\0\0ab\x09\x09");
     assert_eq!(call(&Op::Cancel { target: Tag(5) }), Err(Errno::NOENT));
+}
+
+fn hosted(disk: &Disk, seed: u64) -> Pump<Simulated> {
+    let ring = Simulated::new(&setup(16), disk.clone(), Config::hosted(seed));
+    let host = ring.host();
+    let mut pump = Pump::new(ring);
+    pump.host = Some(host);
+    pump
+}
+
+#[test]
+fn hosted_names_take_turns_and_data_does_not() {
+    for seed in 0..50 {
+        let disk = Disk::new();
+        let mut pump = hosted(&disk, seed);
+        let open = Op::Open { name: name(c"f"), flags: create() };
+        // SAFETY: the name is static.
+        assert_eq!(unsafe { pump.direct.call(&open) }, Err(Errno::AGAIN));
+        let tag = pump.push(open).unwrap();
+        pump.submit();
+        for _ in 0..10 {
+            assert_eq!(pump.reap(), None);
+            pump.bell.wait(0, None).unwrap();
+        }
+        let host = pump.host.take().unwrap();
+        host.turn();
+        let Some(Cqe { result: Ok(file), .. }) = pump.reap().filter(|cqe| cqe.tag == tag) else {
+            panic!("seed {seed}: not opened");
+        };
+        let file = Handle(file.try_into().unwrap());
+        pump.waits = false;
+        let write = |at| Op::Write { file, at, span: source(b"ab") };
+        assert_eq!(pump.run(&[write(0), write(2), Op::Size { file }])[..2], [Ok(2), Ok(2)]);
+        assert_eq!(pump.vain, 0, "all is done when `submit` returns");
+        assert_eq!(disk.contents("f").unwrap(), b"abab");
+    }
+}
+
+#[test]
+fn hosted_files_are_open_once() {
+    let disk = Disk::new();
+    let (mut one, mut two) = (hosted(&disk, 1), hosted(&disk, 2));
+    let file = one.open(c"f", create()).unwrap();
+    for pump in [&mut one, &mut two] {
+        assert_eq!(pump.open(c"f", OpenFlags::empty()), Err(Errno::BUSY));
+        assert_eq!(pump.one(Op::Remove { name: name(c"f") }), Err(Errno::BUSY));
+    }
+    assert_eq!(one.one(Op::Close { file }), Ok(0));
+    two.open(c"f", create()).unwrap();
+    assert_eq!(one.open(c"f", create()), Err(Errno::BUSY));
+    drop(two);
+    assert_eq!(one.open(c"f", create()), Ok(file), "the end of a ring closes its files");
+}
+
+#[test]
+fn a_turn_calls_back_after_a_bell_and_after_names() {
+    let mut pump = hosted(&Disk::new(), 3);
+    let host = pump.host.clone().unwrap();
+    let calls = Arc::new(AtomicU32::new(0));
+    let (counter, inside) = (Arc::clone(&calls), host.clone());
+    pump.ring.on_turn(Box::new(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        assert!(!inside.is_asked(), "the bell is answered, and no lock is held");
+    }));
+    assert!(!host.turn());
+    assert_eq!(calls.load(Ordering::Relaxed), 0, "nobody asked");
+    pump.bell.ring();
+    pump.bell.ring();
+    assert!(host.is_asked());
+    host.turn();
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    pump.push(Op::Remove { name: name(c"none") }).unwrap();
+    pump.submit();
+    assert!(host.is_asked());
+    host.turn();
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
+    assert_eq!(pump.reap().unwrap().result, Err(Errno::NOENT));
+    assert_eq!(Arc::strong_count(&calls), 2);
+    drop(pump);
+    assert_eq!(Arc::strong_count(&calls), 1, "the ring's end lets go of the engine");
 }

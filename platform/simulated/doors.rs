@@ -1,0 +1,114 @@
+//! The ways to a ring for those who do not hold it: its bell, direct calls, and the host's turns.
+
+use core::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::{Shared, State};
+use crate::{Direct, Doorbell, Errno, Op};
+
+impl Doorbell for Shared {
+    fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+        let mut state = self.lock();
+        let count = state.pushed.len().min(unsubmitted as usize);
+        state.submit(count);
+        if state.done.is_empty() && state.waiting.is_empty() && !state.rung {
+            state = self.sleep(state, timeout);
+        }
+        state.rung = false;
+        if state.done.is_empty() {
+            state.execute_some();
+        }
+        if !state.done.is_empty() {
+            self.news.notify_all();
+        }
+        Ok(())
+    }
+
+    fn ring(&self) {
+        self.lock().rung = true;
+        self.news.notify_all();
+    }
+}
+
+impl Shared {
+    /// Waits for news, once: returning early is allowed, and `submit` and `ring` both bring some.
+    fn sleep<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        if state.hosted || cfg!(target_family = "wasm") {
+            // One thread: nobody could bring news.
+            return state;
+        }
+        match timeout {
+            Some(timeout) => {
+                let waited = self.news.wait_timeout(state, timeout);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+}
+
+impl Direct for Shared {
+    unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
+        let mut state = self.lock();
+        match *op {
+            Op::Cancel { target } => {
+                let result = state.cancel(target);
+                drop(state);
+                self.news.notify_all();
+                result
+            }
+            Op::Open { .. } | Op::Remove { .. } if state.hosted => Err(Errno::AGAIN),
+            // SAFETY: the caller's promise.
+            ref op => unsafe { state.files.execute(op) },
+        }
+    }
+}
+
+/// The event loop that a [`Config::hosted`](super::Config::hosted) ring lives in, for a test to
+/// turn.
+#[derive(Clone)]
+pub struct Host(pub(super) Arc<Shared>);
+
+impl Host {
+    /// One turn: some of the opens and removes are executed, and what was given to
+    /// [`Ring::on_turn`](crate::Ring::on_turn) is called if any was, or if the bell was rung.
+    /// Answers whether another turn has something to do.
+    #[expect(clippy::must_use_candidate, reason = "what a turn does is its use")]
+    pub fn turn(&self) -> bool {
+        let mut state = self.0.lock();
+        let any = !state.names.is_empty();
+        if any {
+            let len = state.names.len();
+            // Not in order: each of them is several promises deep.
+            for _ in 0..=state.random.below(len) {
+                let left = state.names.len();
+                let any = state.random.below(left);
+                let sqe = state.names.swap_remove(any);
+                state.finish(sqe);
+            }
+        }
+        let asked = core::mem::take(&mut state.rung);
+        let turn = if any || asked { state.turn.take() } else { None };
+        drop(state);
+        if let Some(turn) = turn {
+            turn();
+            let mut state = self.0.lock();
+            // It may have put another in its place, or dropped the ring.
+            if state.turn.is_none() && !state.gone {
+                state.turn = Some(turn);
+            }
+        }
+        self.is_asked()
+    }
+
+    /// Whether the next turn has something to do.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        let state = self.0.lock();
+        state.rung || !state.names.is_empty()
+    }
+}
