@@ -190,6 +190,37 @@ fn every_fault_happens() {
 }
 
 #[test]
+fn a_delay_is_one_to_three_rounds() {
+    let faults = Faults { delay: Permille::ALWAYS, ..Faults::default() };
+    let setup = Setup { root: None, in_flight: 8 };
+    let inner = Simulated::new(&setup, Disk::new(), Config::hosted(0));
+    let mut pump = Pump::new(Faulty::new(inner, faults, Script::new()));
+    pump.waits = false;
+    let mut rounds = [0; 5];
+    for _ in 0..90 {
+        let vain = pump.vain;
+        assert_eq!(pump.one(Op::Size { file: Handle(0) }), Err(Errno::BADF));
+        rounds[(pump.vain - vain) as usize] += 1;
+    }
+    assert!(rounds[0] == 0 && rounds[4] == 0, "{rounds:?}");
+    assert!(rounds[1..4].iter().all(|count| *count > 9), "{rounds:?}");
+}
+
+#[test]
+fn nothing_is_refused_where_nothing_is_under_way() {
+    let faults = Faults { refuse: Permille::ALWAYS, ..Faults::default() };
+    let mut pump = faulty(&Disk::new(), faults, &Script::new());
+    for _ in 0..20 {
+        let size = Op::Size { file: Handle(0) };
+        let tag = pump.push(size).expect("it has nothing to wait for");
+        assert!(pump.push(size).is_err());
+        pump.submit();
+        let end = (0..3).find_map(|_| pump.reap()).unwrap();
+        assert_eq!(end.tag, tag);
+    }
+}
+
+#[test]
 fn interruptions_at_one_place_end() {
     let disk = Disk::new();
     let faults = Faults { interrupt: Permille::ALWAYS, short: Permille::ALWAYS, ..rough() };
@@ -455,12 +486,10 @@ fn where_nothing_waits_the_host_is_asked_and_rounds_are_few() {
         let setup = Setup { root: None, in_flight: 8 };
         let inner = Simulated::new(&setup, Disk::new(), Config::hosted(seed));
         let host = inner.host();
-        let faults = Faults {
-            delay: Permille::ALWAYS,
-            interrupt: Permille::ALWAYS,
-            refuse: Permille::ALWAYS,
-            ..Faults::rough(seed)
-        };
+        let late = Faults { seed, delay: Permille::ALWAYS, ..Faults::default() };
+        let worst =
+            Faults { interrupt: Permille::ALWAYS, refuse: Permille::ALWAYS, ..late.clone() };
+        let faults = if seed.is_multiple_of(2) { late } else { worst };
         let mut pump = Pump::new(Faulty::new(inner, faults, Script::new()));
         pump.host = Some(host.clone());
         let file = pump.open(c"f", create()).unwrap();

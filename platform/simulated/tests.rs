@@ -268,7 +268,7 @@ fn nothing_is_executed_after_the_ring_is_gone() {
     let file = pump.open(c"f", create()).unwrap();
     let bytes = vec![1; 9];
     let op = Op::Write { file, at: 0, span: source(&bytes) };
-    pump.push(op).unwrap();
+    pump.push(Op::Open { name: name(c"late"), flags: create() }).unwrap();
     pump.submit();
     pump.push(op).unwrap();
     let Pump { ring, bell, direct, .. } = pump;
@@ -276,6 +276,7 @@ fn nothing_is_executed_after_the_ring_is_gone() {
     drop(bytes);
     bell.wait(1, Some(Duration::ZERO)).unwrap();
     assert_eq!(disk.contents("f").unwrap(), b"");
+    assert_eq!(disk.list(), ["f"]);
     // SAFETY: the operation points to nothing.
     assert_eq!(unsafe { direct.call(&Op::Size { file }) }, Err(Errno::BADF));
 }
