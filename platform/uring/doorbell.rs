@@ -159,7 +159,7 @@ impl Doorbell for Bell {
                     self.state.swap(IDLE, Ordering::SeqCst);
                     self.enter(unsubmitted, 0)
                 }
-                // There is one waiter by contract. A second one must not take the first one's state.
+                // There is one waiter by contract: a second must not take the first one's state.
                 Err(_) => self.enter(unsubmitted, 0),
             };
         match entered {

@@ -3,16 +3,16 @@
 //! - `setup` climbs down a ladder of flags and sizes until the kernel agrees, probes what it can
 //!   do, and says why where it refuses.
 //! - `entry` translates an operation into the kernel's entry, `direct` into system calls. Every
-//!   operation has both: what this kernel's ring lacks is called directly in [`Ring::push`], and its
-//!   completion waits in `made` for [`Ring::reap`]. The caller sees the same results.
+//!   operation has both: what this kernel's ring lacks is called directly in [`Ring::push`], and
+//!   its completion waits in `made` for [`Ring::reap`]. The caller sees the same results.
 //! - `doorbell` waits without holding the ring.
 //!
 //! # Who touches what
 //!
 //! The ring lies in an [`Arc`], because a waiter uses its descriptor while another thread pushes.
 //! Its two queues in shared memory have one user each side, though: the kernel, and the holder of
-//! `&mut Uring`. That is why the crate's `submission_shared` and `completion_shared` are sound here,
-//! and why they appear in this file only.
+//! `&mut Uring`. That is why the crate's `submission_shared` and `completion_shared` are sound
+//! here, and why they appear in this file only.
 //!
 //! # In flight
 //!
