@@ -120,7 +120,7 @@ cached() { # name command...
   )
 }
 
-rust_key() { rustc -V | tr -c 'a-zA-Z0-9.\n' '-' | sed 's/-*$//'; }
+rust_key() { rustc -V | tr -cs 'a-zA-Z0-9.\n' '-' | sed 's/-*$//'; }
 hash_of() { cat "$@" | sha256sum | cut -c 1-16; }
 
 npm_packages() { # folder
@@ -185,7 +185,7 @@ if wants web; then
   fi
   if [[ ${LITTORAL_WASM_STD:-} == debian ]]; then
     install_packages web-rust
-    sysroot=wasm-std-$(dpkg-query -W -f '${Version}' rustc-web | tr -c 'a-zA-Z0-9.\n' '-')
+    sysroot=wasm-std-$(dpkg-query -W -f '${Version}' rustc-web | tr -cs 'a-zA-Z0-9.\n' '-')
     cached "$sysroot" wasm_sysroot
     echo "WASM_RUSTC=$cache/$sysroot/bin/rustc"
     echo "WASM_RUSTDOC=$cache/$sysroot/bin/rustdoc"
