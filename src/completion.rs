@@ -148,7 +148,7 @@ outcome!(u64, Value::Size(size) => size);
 impl Outcome for Arc<dyn File> {
     fn from_value(value: Value, core: &Arc<Core>) -> Self {
         match value {
-            Value::File(opened) => RingFile::new(core, opened),
+            Value::File(opened) => Arc::new(RingFile::new(core, opened)),
             _ => unreachable!("the value of another kind of operation"),
         }
     }

@@ -66,8 +66,8 @@ pub(crate) struct RingFile {
 }
 
 impl RingFile {
-    pub(crate) fn new(core: &Arc<Core>, opened: Opened) -> Arc<dyn File> {
-        Arc::new(RingFile { core: Arc::clone(core), opened, closed: AtomicBool::new(false) })
+    pub(crate) fn new(core: &Arc<Core>, opened: Opened) -> RingFile {
+        RingFile { core: Arc::clone(core), opened, closed: AtomicBool::new(false) }
     }
 
     /// Starts an operation unless the file is closed, or is read-only and `write` is asked for.

@@ -184,7 +184,8 @@ impl Io for Driver {
     }
 
     fn open_now(&self, name: &str, options: OpenOptions) -> Result<Arc<dyn File>> {
-        Ok(RingFile::new(&self.core, self.core.open_now(name, options)?))
+        let opened = self.core.open_now(name, options)?;
+        Ok(Arc::new(RingFile::new(&self.core, opened)))
     }
 
     fn remove_now(&self, name: &str) -> Result<()> {

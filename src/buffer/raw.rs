@@ -200,7 +200,7 @@ impl Buffer {
         unsafe {
             self.ptr
                 .add(self.len)
-                .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len())
+                .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
         };
         self.len += bytes.len();
     }

@@ -22,7 +22,9 @@ impl Core {
         let timeout = u64::try_from(state.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline = clock::monotonic_nanos().saturating_add(timeout);
         let alive: Vec<Key> = state.slots.alive().map(|slot| state.key(slot)).collect();
-        alive.into_iter().for_each(|key| state.cancel(key));
+        for key in alive {
+            state.cancel(key);
+        }
         drop(state);
 
         self.drain(deadline, |state| state.unfinished as usize > state.ended.len());

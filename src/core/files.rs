@@ -70,7 +70,7 @@ pub(crate) struct NameEntry {
 
 #[derive(Default)]
 pub(crate) struct Files {
-    files: Vec<Option<OpenFile>>,
+    open: Vec<Option<OpenFile>>,
     free: Vec<u32>,
     identities: HashMap<(u64, u64), u32>,
     names: HashMap<Arc<str>, NameEntry>,
@@ -78,11 +78,11 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn get(&mut self, file: u32) -> &mut OpenFile {
-        self.files[file as usize].as_mut().expect("a file in use is open")
+        self.open[file as usize].as_mut().expect("a file in use is open")
     }
 
     pub(crate) fn try_get(&mut self, file: u32) -> Option<&mut OpenFile> {
-        self.files.get_mut(file as usize)?.as_mut()
+        self.open.get_mut(file as usize)?.as_mut()
     }
 
     /// A file that is being closed is not found by its identity any more.
@@ -94,7 +94,7 @@ impl Files {
     }
 
     pub(crate) fn open_count(&self) -> usize {
-        self.files.len() - self.free.len()
+        self.open.len() - self.free.len()
     }
 
     pub(crate) fn by_identity(&self, identity: (u64, u64)) -> Option<u32> {
@@ -106,7 +106,7 @@ impl Files {
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = u32> {
-        (0..).zip(&self.files).filter(|(_, file)| file.is_some()).map(|(index, _)| index)
+        (0..).zip(&self.open).filter(|(_, file)| file.is_some()).map(|(index, _)| index)
     }
 
     pub(crate) fn insert(
@@ -135,10 +135,10 @@ impl Files {
             absent: false,
         };
         let index = self.free.pop().unwrap_or_else(|| {
-            self.files.push(None);
-            u32::try_from(self.files.len() - 1).expect("files are bounded far below 2^32")
+            self.open.push(None);
+            u32::try_from(self.open.len() - 1).expect("files are bounded far below 2^32")
         });
-        self.files[index as usize] = Some(file);
+        self.open[index as usize] = Some(file);
         self.identities.insert(identity, index);
         self.name(index, name);
         index
@@ -155,7 +155,7 @@ impl Files {
 
     /// Forgets a closed file.
     pub(crate) fn remove(&mut self, file: u32) -> OpenFile {
-        let gone = self.files[file as usize].take().expect("a file in use is open");
+        let gone = self.open[file as usize].take().expect("a file in use is open");
         self.free.push(file);
         for name in &gone.names {
             if let Some(entry) = self.names.get_mut(name)

@@ -212,14 +212,13 @@ impl Core {
     pub(crate) fn detach(&self, key: Key) {
         let mut state = self.lock();
         let Some(slot) = state.slots.find(key) else { return };
-        match slot.stage {
-            Stage::Published => state.free(key.slot),
-            _ => {
-                slot.detached = true;
-                let notify = core::mem::take(&mut slot.notify);
-                if !matches!(notify, Notify::Nobody) {
-                    state.leftovers.push(Leftover::Notify(notify));
-                }
+        if slot.stage == Stage::Published {
+            state.free(key.slot);
+        } else {
+            slot.detached = true;
+            let notify = core::mem::take(&mut slot.notify);
+            if !matches!(notify, Notify::Nobody) {
+                state.leftovers.push(Leftover::Notify(notify));
             }
         }
         self.leave(state);

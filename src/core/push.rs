@@ -69,24 +69,20 @@ impl State {
             // behind pointers of its own, and a slot in stage `Pushed` gives up nothing before its
             // completion was reaped or, when the driver is dropped, leaks it. The handle's file is
             // pinned by the slot, or is the one being closed.
-            match unsafe { ring.push(&sqe) } {
-                Ok(()) => {
-                    submitted = false;
-                    // Only transfers and flushes are sure to be answered by the kernel, which wakes
-                    // the leader; the rest may be done at submit.
-                    let by_kernel = self.is_by_kernel(item);
-                    self.rings_bell |= self.leader && !by_kernel;
-                    self.pushed(item);
+            if let Err(Full) = unsafe { ring.push(&sqe) } {
+                self.queue.put_back(item);
+                if submitted {
+                    return;
                 }
-                Err(Full) => {
-                    self.queue.put_back(item);
-                    if submitted {
-                        return;
-                    }
-                    submitted = true;
-                    self.submit();
-                }
+                submitted = true;
+                self.submit();
+                continue;
             }
+            submitted = false;
+            // Only transfers and flushes are sure to be answered by the kernel, which wakes the
+            // leader; the rest may be done at submit.
+            self.rings_bell |= self.leader && !self.is_by_kernel(item);
+            self.pushed(item);
         }
     }
 
@@ -159,7 +155,7 @@ impl State {
                 Some(Op::Truncate { file: self.handle(file, true), len })
             }
             (Operation::Sync, _) => self.sync_entry(index),
-            _ => self.naming_entry(index),
+            _ => Some(self.naming_entry(index)),
         }
     }
 
@@ -227,13 +223,13 @@ impl State {
         Some(Op::Sync { file: self.handle(file, false), kind })
     }
 
-    fn naming_entry(&mut self, index: u32) -> Option<Op> {
+    fn naming_entry(&mut self, index: u32) -> Op {
         let slot = &mut self.slots[index];
         let Held::Naming(naming) = &mut slot.held else {
             unreachable!("{:?} has no entry of its own", slot.operation)
         };
         let name = naming.platform_name();
-        Some(match (slot.operation, slot.phase) {
+        match (slot.operation, slot.phase) {
             (Operation::Remove, Phase::Main) => Op::Remove { name },
             (Operation::Remove, _) => {
                 Op::Truncate { file: naming.handle.expect("a prepared file's handle"), len: 0 }
@@ -243,7 +239,7 @@ impl State {
                 Op::Stat { file, stat: &raw mut *naming.stat }
             }
             _ => Op::Open { name, flags: open_flags(naming.options) },
-        })
+        }
     }
 }
 

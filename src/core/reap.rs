@@ -23,6 +23,7 @@ impl State {
     }
 
     fn complete(&mut self, cqe: Cqe) {
+        use Operation::{Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
         let slot = match Tagged::of(cqe.tag) {
             Tagged::Slot { slot, entry } => {
                 if !self.slots.get(slot).is_some_and(|s| s.awaits(entry)) {
@@ -55,7 +56,6 @@ impl State {
             self.retry(slot);
             return;
         }
-        use Operation::{Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
         match (self.slots[slot].operation, self.slots[slot].phase) {
             (Pread | Preadv, Phase::AtEnd) => self.end_known(slot, cqe.result),
             (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
@@ -97,7 +97,9 @@ impl State {
         if unwanted.is_empty() {
             self.resume_chain(&wanted);
         } else {
-            wanted.iter().for_each(|&member| self.slots[member].retries = retries);
+            for &member in &wanted {
+                self.slots[member].retries = retries;
+            }
             self.resume_singly(&wanted);
         }
     }

@@ -27,6 +27,7 @@ pub(crate) enum Leftover {
     Ring(Box<dyn Ring>),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts, not one state")]
 pub(crate) struct State {
     /// `None` once the driver is gone.
     pub(crate) ring: Option<Box<dyn Ring>>,
