@@ -24,7 +24,13 @@ pub fn start() {
 /// gets each one when it is there.
 #[wasm_bindgen]
 pub async fn ring_self_test(on_row: js_sys::Function) -> String {
-    row::to_json(&ring::checks::all(&on_row).await)
+    row::to_json(&ring::checks::everywhere(&on_row).await)
+}
+
+/// The same for a browser that was told to grant the origin some MiB only: more than 1, less than 64.
+#[wasm_bindgen]
+pub async fn ring_out_of_space(on_row: js_sys::Function) -> String {
+    row::to_json(&ring::checks::with_a_small_quota(&on_row).await)
 }
 
 /// What a call costs on the platform's ring, by size; rows as JSON.

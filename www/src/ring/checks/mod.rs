@@ -8,6 +8,7 @@ mod data;
 mod lies;
 mod life;
 mod names;
+mod space;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -36,12 +37,11 @@ const CREATE_NEW: OpenFlags = CREATE.union(OpenFlags::EXCLUSIVE);
 
 macro_rules! checks {
     ($($module:ident: $($check:ident),+;)+) => {
-        const CHECKS: &[(&str, Check)] =
-            &[$($((stringify!($check), || Box::pin($module::$check()))),+),+];
+        &[$($((stringify!($check), || Box::pin($module::$check()))),+),+]
     };
 }
 
-checks! {
+const EVERYWHERE: &[(&str, Check)] = checks! {
     names: open_finds_and_creates, folders_are_no_files, bad_names, an_open_file_is_busy,
         a_removed_root_is_found_again;
     data: bytes_come_back, vectors_are_one_call, vectors_end_at_the_area, sync_truncate_and_size,
@@ -49,12 +49,26 @@ checks! {
     life: full_and_reaped_once, cancel_asks_in_vain, turns_are_gathered, waiting_is_refused,
         a_late_open_is_closed, an_unreaped_open_is_closed, files_go_with_the_last_owner;
     lies: counts, thrown_values, a_silent_truncate;
+};
+
+const WITH_A_SMALL_QUOTA: &[(&str, Check)] = checks! {
+    space: a_write_without_room_is_no_space, a_truncate_without_room_is_no_space,
+        room_that_was_given_back_is_there;
+};
+
+/// Runs the checks that hold in every browser; tells each row as text when it is there.
+pub(crate) async fn everywhere(on_row: &js_sys::Function) -> Vec<Row> {
+    run(EVERYWHERE, on_row).await
 }
 
-/// Runs all checks; tells each row as text when it is there.
-pub(crate) async fn all(on_row: &js_sys::Function) -> Vec<Row> {
+/// Runs those for which someone gave the origin some MiB only.
+pub(crate) async fn with_a_small_quota(on_row: &js_sys::Function) -> Vec<Row> {
+    run(WITH_A_SMALL_QUOTA, on_row).await
+}
+
+async fn run(checks: &'static [(&'static str, Check)], on_row: &js_sys::Function) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (check, run) in CHECKS {
+    for (check, run) in checks {
         let outcome = match clear().await {
             Ok(()) => run().await,
             Err(thrown) => Err(format!("the folder cannot be cleared: {thrown:?}")),
