@@ -4,7 +4,6 @@ import { existsSync, mkdirSync, readdirSync, copyFileSync, rmSync, renameSync } 
 import { join } from 'node:path';
 import { dist, root } from './paths.mjs';
 import { output, run } from './process.mjs';
-import { Missing } from './outcome.mjs';
 
 /** The target triple of everything that runs in a browser. */
 export const WASM = 'wasm32-unknown-unknown';
@@ -35,7 +34,7 @@ export function wasmEnv(tools) {
 /** Builds one native program and gives its path. */
 export async function program(packageName, bin, { release = false } = {}) {
   if (!(await hasPackage(packageName))) {
-    throw new Missing(`this tree has no package ${packageName}`);
+    throw new Error(`this tree has no package ${packageName}`);
   }
   const args = ['build', '--locked', '--package', packageName, '--bin', bin];
   if (release) args.push('--release');
@@ -55,7 +54,7 @@ export async function program(packageName, bin, { release = false } = {}) {
  * filled aside and renamed, so that a server never serves half of a build.
  */
 export async function web(tools) {
-  if (!(await hasPackage(WEB_PACKAGE))) throw new Missing(`this tree has no ${WEB_PACKAGE}`);
+  if (!(await hasPackage(WEB_PACKAGE))) throw new Error(`this tree has no ${WEB_PACKAGE}`);
   const { status } = await run(
     'cargo',
     ['build', '--locked', '--package', WEB_PACKAGE, '--target', WASM, '--profile', 'web'],

@@ -84,12 +84,23 @@ export async function native(backend, { seed, filter, onRow }) {
 }
 
 /** Runs one backend in a browser of its own. */
-export async function inBrowser(browser, backend, { url, seed, filter, onRow }) {
+export function inBrowser(browser, backend, { url, seed, filter, onRow }) {
+  const args = [backend, seed, filter ?? ''];
+  return rowsOf({ browser, backend, url, onRow }, 'run_conformance', args);
+}
+
+/** Runs what the module knows to check of its ring alone, below the engine. */
+export function ringInBrowser(browser, { url, onRow }) {
+  return rowsOf({ browser, backend: 'opfs', url, onRow }, 'ring_self_test', []);
+}
+
+/** Calls an export that tells rows one by one and at its end all of them. */
+async function rowsOf({ browser, backend, url, onRow }, name, args) {
   const session = await Session.start(browser, url);
   const rows = new Rows({ backend, browser, isolated: session.isolated }, onRow);
   let unreadable;
   try {
-    const all = await session.call('run_conformance', [backend, seed, filter ?? ''], (text) => {
+    const all = await session.call(name, args, (text) => {
       try {
         rows.take(text);
       } catch (error) {

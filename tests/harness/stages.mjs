@@ -17,22 +17,25 @@ export class Stages {
 
   /**
    * Runs one stage: `work` gives whether it ended well. A stage that throws has failed, and the
-   * next one runs all the same; only what is missing on this machine ends the run.
+   * next one runs all the same; only what is missing on this machine ends the run. `counts` says
+   * that what fails in the stage is counted elsewhere, one by one, unless it throws.
    */
-  async stage(name, work) {
+  async stage(name, work, { counts = false } = {}) {
     this.#known.push(name);
     if (this.only !== undefined && !this.only.includes(name)) return;
     const start = performance.now();
     say(`--- ${name}`);
     let ok = false;
+    let counted = counts;
     try {
       ok = await work();
     } catch (error) {
+      counted = false;
       if (error instanceof Missing) throw error;
       say(`${name}: ${oneLine(error)}`);
     } finally {
       const seconds = since(start);
-      this.done.push({ name, seconds, ok });
+      this.done.push({ name, seconds, ok, counted });
       say(`--- ${name}: ${ok ? 'ok' : 'FAILED'} in ${seconds} s`);
     }
   }
