@@ -44,6 +44,11 @@ pub use littoral_platform as platform;
 pub use littoral_platform::{Errno, Limits, Report, SyncKind};
 pub use options::{Config, OpenOptions, Wait};
 
+/// The README's program, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 // What engines rely on, checked by the compiler: files and drivers are shared between threads, also
 // as trait objects, and completions travel between them.
 const _: () = {
