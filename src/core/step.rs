@@ -109,10 +109,16 @@ impl Core {
         let delivered = state.delivered;
         let mut leftovers = core::mem::take(&mut state.leftovers);
         let pending = !state.deliveries.is_empty();
-        if state.followers > 0 && status == Status::Delivered {
+        let told = status == Status::Delivered;
+        if told && state.followers > 0 {
             self.followers.notify_all();
         }
+        // The leader may wait for what this step has taken from under it.
+        let ring_bell = told && state.leader;
         drop(state);
+        if ring_bell {
+            self.doorbell.ring();
+        }
         if !leftovers.is_empty() {
             leftovers.clear();
             self.return_leftovers(leftovers);
