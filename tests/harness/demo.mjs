@@ -79,8 +79,10 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
   answers('native', here.answers);
   answers('native, direct scan', here.scan);
   comparison.state('raw script', 'uring', here.raw_digest);
-  const simulated = await json(native, ['raw', '--backend', 'simulated']);
-  comparison.state('raw script', 'simulated', simulated.raw_digest ?? simulated.digest);
+  for (const backend of ['simulated', 'faulty-simulated']) {
+    const { raw_digest: digest } = await json(native, ['raw', '--backend', backend]);
+    comparison.state('raw script', backend, digest);
+  }
   const nativeFile = join(scratch(), here.file);
   const nativeDigest = await sha256(nativeFile);
   comparison.state('file native', 'through the trait', here.file_digest);

@@ -133,7 +133,12 @@ command('lint', 'format, lints and documentation alone').action(() =>
 
 for (const each of program.commands) each.exitOverride().showSuggestionAfterError(false);
 
-process.once('SIGTERM', () => process.exit(143));
+// `exit` and not the signal's own end: children are killed and the scratch folder removed there.
+// The live page's server has an end of its own.
+if (process.argv[2] !== 'www') {
+  process.once('SIGINT', () => process.exit(130));
+  process.once('SIGTERM', () => process.exit(143));
+}
 try {
   await program.parseAsync();
 } catch (error) {
