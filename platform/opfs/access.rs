@@ -26,8 +26,9 @@ fn open(value: &JsValue) -> Errno {
 impl Access for Browser {
     unsafe fn read(&self, at: f64, into: *mut u8, len: usize) -> Result<f64, Errno> {
         self.options.set_at_f64(at);
-        // SAFETY: the caller's promise that the bytes may be written. The glue makes a view of them
-        // for this call and keeps none: memory may grow, and views with it die, only in between.
+        // SAFETY: the caller's promise that the bytes may be written. They may not be initialised;
+        // the slice is only taken apart again, as in js-sys's own `view_mut_raw`. The glue makes a
+        // view of them for this call and keeps none: memory grows, and views die, only in between.
         let bytes = unsafe { core::slice::from_raw_parts_mut(into, len) };
         self.file
             .read_with_u8_array_and_options(bytes, &self.options)
@@ -36,7 +37,8 @@ impl Access for Browser {
 
     unsafe fn write(&self, at: f64, from: *const u8, len: usize) -> Result<f64, Errno> {
         self.options.set_at_f64(at);
-        // SAFETY: the caller's promise that the bytes may be read; the view as in `read`.
+        // SAFETY: the caller's promise that the bytes may be read, so they are initialised; the view
+        // as in `read`.
         let bytes = unsafe { core::slice::from_raw_parts(from, len) };
         self.file
             .write_with_u8_array_and_options(bytes, &self.options)

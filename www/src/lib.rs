@@ -5,9 +5,12 @@
 
 #![cfg(target_arch = "wasm32")]
 
+mod bench;
+mod opfs;
 mod ring;
 mod row;
 
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 /// Runs once, when the module is loaded. A panic ends the module with a bare `unreachable`; its text
@@ -37,4 +40,10 @@ pub async fn ring_out_of_space(on_row: js_sys::Function) -> String {
 #[wasm_bindgen]
 pub async fn ring_costs() -> String {
     row::to_json(&ring::costs::all().await)
+}
+
+/// Measures littoral against the browser's own access handle; rows as JSON.
+#[wasm_bindgen]
+pub async fn bench_web(on_progress: js_sys::Function) -> Result<String, JsValue> {
+    Ok(row::to_json(&bench::all(&on_progress).await?))
 }

@@ -13,16 +13,11 @@ mod space;
 use std::fmt::Debug;
 use std::pin::Pin;
 
-use js_sys::Promise;
 use littoral_platform::{Errno, OpenFlags};
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{
-    DedicatedWorkerGlobalScope, FileSystemDirectoryHandle, FileSystemGetDirectoryOptions,
-    FileSystemRemoveOptions,
-};
+use wasm_bindgen::JsValue;
 
 use super::Driver;
+use crate::opfs;
 use crate::row::Row;
 
 type Outcome = Result<(), String>;
@@ -69,7 +64,7 @@ pub(crate) async fn with_a_small_quota(on_row: &js_sys::Function) -> Vec<Row> {
 async fn run(checks: &'static [(&'static str, Check)], on_row: &js_sys::Function) -> Vec<Row> {
     let mut rows = Vec::new();
     for (check, run) in checks {
-        let outcome = match clear().await {
+        let outcome = match opfs::clear(ROOT).await {
             Ok(()) => run().await,
             Err(thrown) => Err(format!("the folder cannot be cleared: {thrown:?}")),
         };
@@ -96,40 +91,6 @@ fn same<T: PartialEq + Debug>(what: &str, got: T, want: T) -> Outcome {
 
 fn fine<T>(what: &str, got: Result<T, Errno>) -> Result<T, String> {
     got.map_err(|errno| format!("{what}: {errno}"))
-}
-
-/// What the browser itself says of the files, past the ring.
-async fn settled<T: JsCast>(promise: Promise) -> Result<T, JsValue> {
-    Ok(JsFuture::from(promise).await?.unchecked_into())
-}
-
-async fn origin() -> Result<FileSystemDirectoryHandle, JsValue> {
-    let worker: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
-    settled(worker.navigator().storage().get_directory()).await
-}
-
-/// Removes what earlier checks left.
-async fn clear() -> Result<(), JsValue> {
-    let options = FileSystemRemoveOptions::new();
-    options.set_recursive(true);
-    let removed = origin().await?.remove_entry_with_options(ROOT, &options);
-    match settled::<JsValue>(removed).await {
-        Err(thrown) if thrown.dyn_ref::<js_sys::Error>().is_none_or(not_missing) => Err(thrown),
-        _ => Ok(()),
-    }
-}
-
-fn not_missing(thrown: &js_sys::Error) -> bool {
-    thrown.name() != "NotFoundError"
-}
-
-/// Makes a folder below the checks' root.
-async fn make_folder(name: &str) -> Result<(), JsValue> {
-    let options = FileSystemGetDirectoryOptions::new();
-    options.set_create(true);
-    let root = origin().await?.get_directory_handle_with_options(ROOT, &options);
-    let root: FileSystemDirectoryHandle = settled(root).await?;
-    settled::<JsValue>(root.get_directory_handle_with_options(name, &options)).await.map(drop)
 }
 
 fn driver() -> Driver {

@@ -2,7 +2,8 @@
 
 use littoral_platform::{Errno, Op, OpenFlags};
 
-use super::{CREATE, CREATE_NEW, Outcome, WRITE, clear, driver, fine, make_folder, same};
+use super::{CREATE, CREATE_NEW, Outcome, ROOT, WRITE, driver, fine, same};
+use crate::opfs;
 
 pub(super) async fn open_finds_and_creates() -> Outcome {
     let mut d = driver();
@@ -21,7 +22,7 @@ pub(super) async fn open_finds_and_creates() -> Outcome {
 }
 
 pub(super) async fn folders_are_no_files() -> Outcome {
-    make_folder("folder").await.map_err(|thrown| format!("{thrown:?}"))?;
+    opfs::make_folder(ROOT, "folder").await.map_err(|thrown| format!("{thrown:?}"))?;
     let mut d = driver();
     same("open", d.open("folder", WRITE).await, Err(Errno::ISDIR))?;
     same("create", d.open("folder", CREATE).await, Err(Errno::ISDIR))?;
@@ -70,7 +71,7 @@ pub(super) async fn a_removed_root_is_found_again() -> Outcome {
     let mut d = driver();
     let file = fine("open", d.open("a", CREATE).await)?;
     fine("close", d.plain(Op::Close { file }).await)?;
-    clear().await.map_err(|thrown| format!("{thrown:?}"))?;
+    opfs::clear(ROOT).await.map_err(|thrown| format!("{thrown:?}"))?;
     same("open of what was in it", d.open("a", WRITE).await, Err(Errno::NOENT))?;
     let file = fine("open", d.open("a", CREATE).await)?;
     same("close", d.plain(Op::Close { file }).await, Ok(0))
