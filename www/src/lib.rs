@@ -6,6 +6,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod bench;
+mod demo;
 mod opfs;
 mod ring;
 mod row;
@@ -46,4 +47,23 @@ pub async fn ring_costs() -> String {
 #[wasm_bindgen]
 pub async fn bench_web(on_progress: js_sys::Function) -> Result<String, JsValue> {
     Ok(row::to_json(&bench::all(&on_progress).await?))
+}
+
+/// Runs the fixed script of raw operations; JSON with the digest of the file it leaves.
+#[wasm_bindgen]
+pub async fn raw_script(on_progress: js_sys::Function) -> Result<String, JsValue> {
+    demo::raw(&on_progress).await
+}
+
+/// Loads the cities of the JSON at `url` into a new redb database; JSON with the answers, and the
+/// name and digest of its file.
+#[wasm_bindgen]
+pub async fn demo_cities(url: String, on_progress: js_sys::Function) -> Result<String, JsValue> {
+    demo::cities(&url, &on_progress).await
+}
+
+/// Answers the same questions from the database `name` of the origin; JSON with the answers.
+#[wasm_bindgen]
+pub async fn demo_open(name: String, on_progress: js_sys::Function) -> Result<String, JsValue> {
+    demo::open(&name, &on_progress).await
 }
