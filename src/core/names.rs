@@ -277,6 +277,10 @@ impl State {
     /// One user less; the last one's leaving closes the file.
     pub(crate) fn let_go(&mut self, file: u32) {
         let Some(entry) = self.files.try_get(file) else { return };
+        if entry.users == 0 {
+            // The driver ended, and took its files back; this one could not be closed.
+            return;
+        }
         entry.users -= 1;
         if entry.users > 0 || entry.closing != Closing::No {
             return;
