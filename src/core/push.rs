@@ -10,7 +10,7 @@ use super::table::{NONE, Phase, Slot, Stage};
 use super::writev::Gather;
 use crate::{Error, ErrorKind, OpenOptions, Operation};
 
-/// What a tag names. Two bits of kind, 30 of entry or file, 32 of slot.
+/// What a tag names. Two bits of kind, 30 of entry or handle, 32 of slot or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tagged {
     Slot { slot: u32, entry: u32 },
@@ -125,7 +125,10 @@ impl State {
     fn entry(&mut self, item: Item) -> Option<Sqe> {
         match item {
             Item::Close(file, handle) => {
-                let tag = Tag(CLOSE | u64::from(file.unwrap_or(NONE)));
+                // Several closes may be in the ring for one file, or for none: the handle tells them
+                // apart.
+                let handle_bits = u64::from(handle.0 & ENTRY_MASK) << 32;
+                let tag = Tag(CLOSE | handle_bits | u64::from(file.unwrap_or(NONE)));
                 Some(Sqe { tag, op: Op::Close { file: handle } })
             }
             Item::Cancel(target) => {
@@ -281,7 +284,7 @@ mod tests {
     fn tags_tell_what_they_name() {
         assert_eq!(Tagged::of(Tag(5 << 32 | 7)), Tagged::Slot { slot: 7, entry: 5 });
         assert_eq!(Tagged::of(Tag(CANCEL | 5 << 32 | 7)), Tagged::Cancel);
-        assert_eq!(Tagged::of(Tag(CLOSE | 3)), Tagged::Close { file: 3 });
+        assert_eq!(Tagged::of(Tag(CLOSE | 9 << 32 | 3)), Tagged::Close { file: 3 });
         assert_eq!(Tagged::of(Tag(u64::MAX)), Tagged::Unknown);
     }
 }
