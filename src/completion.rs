@@ -36,7 +36,10 @@ impl<T> Completion<T> {
         let core = Arc::clone(core);
         let inner = match started {
             Ok(key) => Inner::Slot(core, key),
-            Err(error) => Inner::Refused(core, error),
+            Err(error) => {
+                core.count_refusal();
+                Inner::Refused(core, error)
+            }
         };
         Completion { inner, result: PhantomData }
     }

@@ -281,7 +281,7 @@ impl fmt::Display for Error {
         let repr = &*self.0;
         write!(f, "{}", repr.operation.name())?;
         if let Some(file) = &repr.file {
-            write!(f, " on `{file}`")?;
+            write!(f, " on `{}`", file.escape_debug())?;
         }
         write!(f, " failed: {}", repr.kind.what())?;
         if let Some(detail) = &repr.detail {

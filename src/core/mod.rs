@@ -135,6 +135,10 @@ impl Core {
 
     // For `Completion`.
 
+    pub(crate) fn count_refusal(&self) {
+        self.lock().statistics.refused += 1;
+    }
+
     /// The result, if it was published.
     pub(crate) fn try_take(&self, key: Key) -> Option<Result<Value, Error>> {
         let mut state = self.lock();

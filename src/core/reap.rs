@@ -4,7 +4,7 @@ use littoral_platform::{Cqe, Errno};
 
 use super::held::Value;
 use super::push::Tagged;
-use super::state::State;
+use super::state::{State, is_transient};
 use super::table::{NONE, Phase, Stage};
 use crate::{ErrorKind, Operation};
 
@@ -70,13 +70,9 @@ impl State {
         }
     }
 
-    /// Interrupted, or refused for now; or ended by the kernel because the thread that submitted it
-    /// is gone (reads as EFAULT, queued work as ECANCELED), which nobody asked for.
     fn may_retry(&self, slot: u32, code: Errno) -> bool {
         let slot = &self.slots[slot];
-        matches!(code, Errno::INTR | Errno::AGAIN | Errno::FAULT | Errno::CANCELED)
-            && !slot.cancelled
-            && slot.retries < RETRIES_MAX
+        is_transient(code) && !slot.cancelled && slot.retries < RETRIES_MAX
     }
 
     /// Issues the same once more, but for members that are not wanted any longer.

@@ -168,7 +168,11 @@ impl State {
     }
 
     pub(crate) fn fail_with(&mut self, slot: u32, code: Errno) {
-        let error = Error::from_code(code, self.slots[slot].operation);
+        let mut error = Error::from_code(code, self.slots[slot].operation);
+        if self.slots[slot].cancelled && is_transient(code) {
+            // It would have been tried again, had nobody asked for its end.
+            error = error.of_kind(ErrorKind::Cancelled);
+        }
         let error = self.describe(slot, error);
         self.finish(slot, Err(error));
     }
@@ -311,6 +315,12 @@ impl State {
             self.finish(waiting, Ok(Value::Unit));
         }
     }
+}
+
+/// Interrupted, or refused for now; or ended by the kernel because the thread that submitted it is
+/// gone (reads as EFAULT, queued work as ECANCELED), which nobody asked for.
+pub(crate) fn is_transient(code: Errno) -> bool {
+    matches!(code, Errno::INTR | Errno::AGAIN | Errno::FAULT | Errno::CANCELED)
 }
 
 /// Closes, and those who wait for room, have places of their own.
