@@ -11,8 +11,8 @@ use littoral::platform::faulty::{Event, Faults, OpKind, Outcome, Permille, Rule,
 use littoral::platform::simulated::{self, Disk, Host};
 use littoral::platform::{Faulty, Setup, Simulated};
 use littoral::{
-    Buffer, Completion, Config, Errno, ErrorKind, File, Io, OpenOptions, Result, Shared, Status,
-    SyncKind, Vector, Wait, start_on,
+    Buffer, Completion, Config, Errno, Error, ErrorKind, File, Io, OpenOptions, Result, Shared,
+    Status, SyncKind, Vector, Wait, start_on,
 };
 
 /// Steps after which a driver counts as stuck. A held-back completion costs a few.
@@ -416,6 +416,62 @@ fn a_failed_write_says_how_far_it_came_and_who_takes_no_failure_is_told_by_sync(
     });
     let enough = failed.get() > 100 && merged.get() > 100;
     assert!(std::env::var("SEED").is_ok() || enough, "{failed:?} {merged:?}");
+}
+
+#[test]
+fn files_that_are_opened_many_times_are_shared_and_closed() {
+    seeds(60, |mut world| {
+        let options = OpenOptions::new().create(true);
+        let names = ["a", "b", "c"];
+        for _ in 0..3 {
+            let mut openings: Vec<_> =
+                (0..12).map(|n| world.io.open(names[n % 3], options)).collect();
+            let mut files = Vec::new();
+            let mut detached = false;
+            while !openings.is_empty() {
+                let any = world.random.below(openings.len());
+                let mut opening = openings.swap_remove(any);
+                match world.random.below(4) {
+                    0 => {
+                        detached = true;
+                        drop(opening);
+                    }
+                    1 => {
+                        opening.cancel();
+                        match world.end(&mut opening) {
+                            Ok(file) => files.push(file),
+                            Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled),
+                        }
+                    }
+                    _ => files.push(world.end(&mut opening).unwrap()),
+                }
+            }
+            for file in &files {
+                let byte = file.name().as_bytes().to_vec();
+                world.end(&mut file.pwrite(0, byte.into())).unwrap();
+            }
+            let opened: Vec<_> = files.iter().map(|file| file.name().to_owned()).collect();
+            drop(files);
+            // Removing waits for the close that dropping the last handle started.
+            for name in names {
+                // The file of an open that was detached is nobody's, but open until it is closed.
+                let settled = |result: &Result<()>| {
+                    !detached || result.as_ref().map_err(Error::kind) != Err(ErrorKind::Busy)
+                };
+                let mut tries = (0..100).map(|_| world.end(&mut world.io.remove(name)));
+                let removed = tries.find(settled).expect("it is closed in the end");
+                match removed {
+                    Ok(()) => (),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::NotFound, "{}", world.context);
+                        assert!(!opened.contains(&name.to_owned()), "{}", world.context);
+                    }
+                }
+            }
+            assert!(world.disk.list().is_empty(), "{}", world.context);
+        }
+        world.assert_clean();
+    });
 }
 
 #[test]
