@@ -125,10 +125,11 @@ impl State {
     fn entry(&mut self, item: Item) -> Option<Sqe> {
         match item {
             Item::Close(file, handle) => {
-                // Several closes may be in the ring for one file, or for none: the handle tells them
-                // apart.
-                let handle_bits = u64::from(handle.0 & ENTRY_MASK) << 32;
-                let tag = Tag(CLOSE | handle_bits | u64::from(file.unwrap_or(NONE)));
+                // Several closes may be in the ring for one file, or for none. Their handles do not
+                // tell them apart: a closed handle's number is given out again before its close is
+                // reaped. How many entries were pushed before each does.
+                let number = self.statistics.pushed & u64::from(ENTRY_MASK);
+                let tag = Tag(CLOSE | number << 32 | u64::from(file.unwrap_or(NONE)));
                 Some(Sqe { tag, op: Op::Close { file: handle } })
             }
             Item::Cancel(target) => {
