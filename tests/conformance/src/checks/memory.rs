@@ -1,0 +1,267 @@
+//! B1 to B4: whose memory it is, and when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use littoral::{Arena, Buffer, File, Shared, Vector};
+use littoral_platform::Errno;
+use littoral_platform::faulty::{OpKind, Outcome as Fault, Rule};
+
+use super::family;
+use crate::ctx::{Driver, contents, pattern, read, write};
+use crate::verdict::ensure_bytes;
+use crate::{Ctx, Failure, Outcome, Plan, ensure, ensure_eq, ensure_kind};
+
+family! {
+    "B1" memory_in_flight_cannot_be_written;
+    "B1" memory_comes_back_whole;
+    "B2" buffers_come_home_however_they_are_lost;
+    "B2" buffers_come_home_from_a_dropped_driver;
+    "B2" an_arena_outlives_its_handle;
+    "B3" an_owner_is_asked_once;
+    "B3" an_owner_is_kept_until_the_end;
+    "B4" an_arena_serves_any_driver;
+}
+
+/// The types alone forbid the rest: see the crate's doctests that must not compile.
+async fn memory_in_flight_cannot_be_written(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    if let Some(script) = &driver.script {
+        script.push(Rule::next(OpKind::Write, Fault::Park));
+    }
+    let shared = Buffer::from(&b"frozen"[..]).freeze();
+    let write = file.pwrite(0, shared.clone());
+    let Err(shared) = shared.try_unfreeze() else {
+        return Err("memory of a write in flight became writable".to_owned().into());
+    };
+    ensure_eq!(shared.as_slice(), Some(&b"frozen"[..]), "it can still be read");
+    if let Some(script) = &driver.script {
+        ctx.until("it is parked", || driver.trace().parked(OpKind::Write)).await?;
+        script.release();
+    }
+    write.await?;
+    let Ok(mut buffer) = shared.try_unfreeze() else {
+        return Err("memory of a finished write is still frozen".to_owned().into());
+    };
+    buffer[0] = b'F';
+    ensure_eq!(contents(&file).await?, b"frozen");
+    ensure_eq!(&*buffer, b"Frozen");
+    Ok(())
+}
+
+async fn memory_comes_back_whole(ctx: &Ctx) -> Outcome {
+    let (_driver, file) = ctx.file(&Plan::default()).await?;
+    let bytes = pattern(10_000, 1);
+    write(&file, 0, &bytes).await?;
+    let mut buffer = Buffer::with_capacity(4_096);
+    for at in [0, 4_096, 8_192, 12_288, 0] {
+        let address = buffer.as_ptr();
+        buffer = file.pread(at, buffer).await?;
+        ensure!(buffer.as_ptr() == address, "the same memory comes back");
+        ensure_eq!(buffer.capacity(), 4_096);
+        let start = usize::try_from(at).unwrap_or(0).min(10_000);
+        let expected = &bytes[start..(start + 4_096).min(10_000)];
+        ensure_bytes(&buffer, expected, &format!("at {at}"))?;
+    }
+    Ok(())
+}
+
+/// Takes a buffer, runs one way of losing it, and looks whether it is home.
+struct Losing<'a> {
+    ctx: &'a Ctx,
+    driver: &'a Driver,
+    file: &'a Arc<dyn File>,
+    arena: Arena,
+}
+
+impl Losing<'_> {
+    fn empty(&self) -> Outcome<Buffer> {
+        self.arena.take(256).ok_or_else(|| Failure::new("the arena is empty"))
+    }
+
+    fn full(&self) -> Outcome<Shared> {
+        let mut buffer = self.empty()?;
+        buffer.fill_with_zeros();
+        Ok(buffer.freeze())
+    }
+
+    async fn is_home(&self, how: &str) -> Outcome {
+        self.ctx.until(how, || self.arena.free(256) == 4).await?;
+        ensure_eq!(self.arena.free(256), 4, "{how}");
+        Ok(())
+    }
+
+    /// A faulty ring fails the next entry of that kind.
+    fn fail(&self, kind: OpKind) {
+        if let Some(script) = &self.driver.script {
+            script.push(Rule::next(kind, Fault::Fail(Errno::IO)));
+        }
+    }
+}
+
+async fn buffers_come_home_however_they_are_lost(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan { operations: 4, ..Plan::calm() }).await?;
+    write(&file, 0, &pattern(300, 2)).await?;
+    let arena = Arena::new(&[(256, 4)]);
+    let losing = Losing { ctx, driver: &driver, file: &file, arena };
+    drop(losing.empty()?);
+    losing.is_home("dropped").await?;
+    drop(losing.full()?.slice(3..9));
+    losing.is_home("dropped as a slice").await?;
+    drop(losing.file.pread(0, losing.empty()?).await?);
+    losing.is_home("read into and dropped").await?;
+    drop(file.pread(0, losing.empty()?));
+    losing.is_home("read into, detached").await?;
+    drop(file.preadv(0, vec![losing.empty()?, losing.empty()?]));
+    losing.is_home("read into, both detached").await?;
+    file.pwrite(0, losing.full()?).await?;
+    losing.is_home("written").await?;
+    file.pwrite(0, losing.full()?).detach();
+    losing.is_home("written, detached").await?;
+    file.pwritev(0, Vector::from(vec![losing.full()?, losing.full()?])).await?;
+    losing.is_home("written together").await?;
+    file.pwrite(0, losing.full()?).on_finish(drop);
+    losing.is_home("written, told a callback").await?;
+    file.pread(0, losing.empty()?).on_finish(drop);
+    losing.is_home("read, dropped by a callback").await?;
+    losing.fail(OpKind::Write);
+    let _ = file.pwrite(0, losing.full()?).await;
+    losing.is_home("failed to be written").await?;
+    losing.fail(OpKind::Read);
+    let _ = file.pread(0, losing.empty()?).await;
+    losing.is_home("failed to be read").await?;
+    let write = file.pwrite(0, losing.full()?);
+    write.cancel();
+    let _ = write.await;
+    losing.is_home("cancelled").await?;
+    drop(file.pwrite(u64::MAX, losing.full()?));
+    losing.is_home("refused").await?;
+    let full: Vec<_> = (0..4).map(|_| file.size()).collect();
+    ensure_kind!(file.pread(0, losing.empty()?).await, Saturated);
+    losing.is_home("refused for lack of room").await?;
+    drop(full);
+    ctx.until("there is room", || driver.statistics().alive == 0).await?;
+    file.close().await?;
+    ensure_kind!(file.pread(0, losing.empty()?).await, Closed);
+    losing.is_home("refused by a closed file").await
+}
+
+async fn buffers_come_home_from_a_dropped_driver(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    write(&file, 0, &pattern(300, 3)).await?;
+    let arena = Arena::new(&[(256, 8)]);
+    let take = || arena.take(256).ok_or_else(|| Failure::new("the arena is empty"));
+    if let Some(script) = &driver.script {
+        script.push(Rule::next(OpKind::Read, Fault::Park).times(2));
+    }
+    let reads = [file.pread(0, take()?), file.pread(1, take()?), file.pread(2, take()?)];
+    file.pread(3, take()?).detach();
+    let mut page = take()?;
+    page.fill_with_zeros();
+    file.pwrite(0, page.freeze()).detach();
+    let write = file.pwrite(u64::MAX, take()?.freeze());
+    drop(driver.into_io());
+    ctx.until("the driver is gone", || ctx.live().is_empty()).await?;
+    drop((reads, write, file));
+    ensure_eq!(arena.free(256), 8, "buffers that are home");
+    Ok(())
+}
+
+async fn an_arena_outlives_its_handle(ctx: &Ctx) -> Outcome {
+    let (_driver, file) = ctx.file(&Plan::default()).await?;
+    let arena = Arena::new(&[(256, 2)]);
+    let mut page = arena.take(256).ok_or_else(|| Failure::new("the arena is empty"))?;
+    page.extend_from_slice(&pattern(256, 4));
+    let into = arena.take(256).ok_or_else(|| Failure::new("the arena is empty"))?;
+    let write = file.pwrite(0, page.freeze());
+    drop(arena);
+    write.await?;
+    let found = file.pread(0, into).await?;
+    ensure_bytes(&found, &pattern(256, 4), "through memory of a dropped arena")
+}
+
+/// A page frame of a caller, who counts how often it is asked for its bytes.
+struct Frame {
+    bytes: Vec<u8>,
+    asked: Arc<AtomicU32>,
+    dropped: Arc<AtomicU32>,
+}
+
+impl AsRef<[u8]> for Frame {
+    fn as_ref(&self) -> &[u8] {
+        self.asked.fetch_add(1, Relaxed);
+        &self.bytes
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.dropped.fetch_add(1, Relaxed);
+    }
+}
+
+fn frame(bytes: Vec<u8>) -> (Shared, Arc<AtomicU32>, Arc<AtomicU32>) {
+    let (asked, dropped) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let frame = Frame { bytes, asked: Arc::clone(&asked), dropped: Arc::clone(&dropped) };
+    (Shared::from_owner(frame), asked, dropped)
+}
+
+async fn an_owner_is_asked_once(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::default()).await?;
+    let bytes = pattern(4_096, 5);
+    let (shared, asked, dropped) = frame(bytes.clone());
+    if let Some(script) = &driver.script {
+        script.push(Rule::next(OpKind::Write, Fault::Short(1000)));
+        script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::INTR)));
+    }
+    file.pwrite(0, shared.clone()).await?;
+    file.pwritev(4_096, Vector::from(vec![shared.slice(2_048..), shared.slice(..2_048)])).await?;
+    drop(shared);
+    ensure_eq!(asked.load(Relaxed), 1, "times asked for its bytes");
+    ensure_eq!(dropped.load(Relaxed), 1, "times dropped");
+    ensure_bytes(&read(&file, 0, 4_096).await?, &bytes, "the frame")?;
+    let halves = [&bytes[2_048..], &bytes[..2_048]].concat();
+    ensure_bytes(&read(&file, 4_096, 9_000).await?, &halves, "its halves")
+}
+
+async fn an_owner_is_kept_until_the_end(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    let (shared, _, dropped) = frame(pattern(64, 6));
+    if let Some(script) = &driver.script {
+        script.push(Rule::next(OpKind::Write, Fault::Late));
+    }
+    let write = file.pwrite(0, shared);
+    if let Some(script) = &driver.script {
+        ctx.until("it is in the ring", || driver.trace().count(OpKind::Write) > 0).await?;
+        write.cancel();
+        ctx.settle().await;
+        ensure_eq!(dropped.load(Relaxed), 0, "dropped while the platform may read it");
+        script.release();
+    }
+    let _ = write.await;
+    ctx.until("it is let go", || dropped.load(Relaxed) == 1).await?;
+    ensure_eq!(dropped.load(Relaxed), 1);
+    Ok(())
+}
+
+async fn an_arena_serves_any_driver(ctx: &Ctx) -> Outcome {
+    let (one, first) = ctx.file(&Plan::default()).await?;
+    let (_two, second) = ctx.file(&Plan::default()).await?;
+    let arena = Arena::new(&[(512, 2), (100, 2)]);
+    let take = |len| arena.take(len).ok_or_else(|| Failure::new("the arena is empty"));
+    let mut page = take(512)?;
+    page.extend_from_slice(&pattern(512, 7));
+    let page = page.freeze();
+    let writes = [first.pwrite(0, page.clone()), second.pwrite(0, page)];
+    for write in writes {
+        write.await?;
+    }
+    let found = second.pread(0, first.pread(0, take(512)?).await?).await?;
+    ensure_bytes(&found, &pattern(512, 7), "one buffer, two drivers")?;
+    drop(one);
+    let small = second.pread(500, take(100)?).await?;
+    ensure_bytes(&small, &pattern(512, 7)[500..], "a smaller one")?;
+    drop((found, small));
+    ensure_eq!((arena.free(512), arena.free(100)), (2, 4), "home");
+    Ok(())
+}

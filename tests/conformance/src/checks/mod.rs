@@ -1,0 +1,83 @@
+//! The table of all checks, a file per family of clauses.
+
+mod callbacks;
+mod cancel_drop;
+mod completions;
+mod errors;
+mod faults;
+mod files;
+mod memory;
+mod merging;
+mod names;
+mod order;
+mod overflow;
+mod reads;
+mod steps;
+mod vectored;
+mod writes;
+
+use crate::Check;
+
+/// Builds a family's part of the table: clause, function, and what it needs of the platform.
+macro_rules! family {
+    ($($clause:literal $check:ident $([$($need:ident),*])?;)*) => {
+        pub(super) const CHECKS: &[crate::Check] = &[$(crate::Check {
+            clause: $clause,
+            name: stringify!($check),
+            needs: &[$($(crate::Need::$need),*)?],
+            run: |ctx| Box::pin($check(ctx)),
+        }),*];
+    };
+}
+pub(crate) use family;
+
+const FAMILIES: &[&[Check]] = &[
+    completions::CHECKS,
+    callbacks::CHECKS,
+    steps::CHECKS,
+    reads::CHECKS,
+    writes::CHECKS,
+    faults::CHECKS,
+    vectored::CHECKS,
+    overflow::CHECKS,
+    merging::CHECKS,
+    order::CHECKS,
+    files::CHECKS,
+    names::CHECKS,
+    cancel_drop::CHECKS,
+    errors::CHECKS,
+    memory::CHECKS,
+];
+
+/// Every check there is.
+pub fn checks() -> impl Iterator<Item = &'static Check> {
+    FAMILIES.iter().copied().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::checks;
+
+    #[test]
+    fn names_are_unique_within_their_clause() {
+        let mut seen = HashSet::new();
+        for check in checks() {
+            assert!(seen.insert((check.clause, check.name)), "{} {}", check.clause, check.name);
+        }
+    }
+
+    /// The clauses that the contract wants checked on every platform.
+    #[test]
+    fn every_clause_has_a_check_that_runs_everywhere() {
+        let everywhere: HashSet<_> =
+            checks().filter(|check| check.needs.is_empty()).map(|check| check.clause).collect();
+        let clauses = "C1 C2 C3 C4 C5 C6 C7 C8 R1 R2 R3 W1 W2 W3 W4 V1 V2 V3 V4 V5 V6 V7 \
+            O1 O2 O3 O4 M1 S1 S2 S4 T1 T2 T3 T4 F1 F2 F3 F4 F6 F7 F8 F9 P1 X1 D1 D2 E1 E2 \
+            B1 B2 B3 B4 K1";
+        for clause in clauses.split_whitespace() {
+            assert!(everywhere.contains(clause), "{clause} has no check");
+        }
+    }
+}

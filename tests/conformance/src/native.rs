@@ -1,0 +1,293 @@
+//! The runner for backends that may block: every check in a thread of its own, with a time limit.
+
+use core::fmt;
+use core::future::Future;
+use core::panic::AssertUnwindSafe;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::task::Wake;
+use std::thread;
+
+use littoral::{Config, Result, Status, Wait};
+use littoral_platform::faulty::{Faults, Script};
+use littoral_platform::simulated::{self, Disk};
+use littoral_platform::{Faulty, Native, Ring, Setup, Simulated};
+use tempfile::TempDir;
+
+use crate::ctx::{Base, Later, Plan, Stage};
+use crate::row::{Place, Row, rows_of_run, selects};
+use crate::verdict::{Failure, Outcome};
+use crate::{Check, Ctx, Exceptions, Need, checks};
+
+/// A check that takes longer hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// What can be tested natively.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "native", derive(clap::ValueEnum))]
+pub enum Backend {
+    /// The kernel's ring, as `littoral::start` gives it.
+    Uring,
+    /// The ring over a disk in memory.
+    Simulated,
+    /// The kernel's ring, misbehaving.
+    FaultyUring,
+    /// The disk in memory, misbehaving.
+    FaultySimulated,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Backend; 4] =
+        [Backend::Uring, Backend::Simulated, Backend::FaultyUring, Backend::FaultySimulated];
+
+    fn is_simulated(self) -> bool {
+        matches!(self, Backend::Simulated | Backend::FaultySimulated)
+    }
+
+    /// Where its rows come from.
+    #[must_use]
+    pub fn place(self) -> Place {
+        Place {
+            backend: self.to_string(),
+            browser: None,
+            mode: "shared",
+            shape: "native",
+            isolated: false,
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Uring => "uring",
+            Backend::Simulated => "simulated",
+            Backend::FaultyUring => "faulty-uring",
+            Backend::FaultySimulated => "faulty-simulated",
+        })
+    }
+}
+
+/// One backend and the storage of one check.
+struct NativeStage {
+    backend: Backend,
+    /// Decides what rings do; each driver of a check gets a number of its own from it.
+    seed: AtomicU64,
+    folder: TempDir,
+    disk: Disk,
+}
+
+impl NativeStage {
+    fn new(backend: Backend, seed: u64) -> Outcome<NativeStage> {
+        let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
+        Ok(NativeStage { backend, seed: AtomicU64::new(seed), folder, disk: Disk::new() })
+    }
+
+    fn path(&self, root: &str, name: &str) -> PathBuf {
+        self.folder.path().join(root).join(name)
+    }
+}
+
+impl Stage for NativeStage {
+    fn has(&self, need: Need) -> bool {
+        match need {
+            Need::Threads => true,
+            Need::Unwinding => cfg!(panic = "unwind"),
+        }
+    }
+
+    fn start(&self, root: &str, plan: &Plan) -> Result<Base> {
+        let seed = self.seed.fetch_add(1, Relaxed);
+        let folder = self.path(root, "");
+        if !self.backend.is_simulated() {
+            // A failure shows as the driver's own, which says what to do.
+            let _ = fs::create_dir_all(&folder);
+        }
+        let root = if self.backend.is_simulated() {
+            root.to_owned()
+        } else {
+            folder.to_string_lossy().into_owned()
+        };
+        let config =
+            Config::new().root(root.clone()).operations(plan.operations).drain_timeout(plan.drain);
+        let setup = Setup { root: Some(root), in_flight: plan.operations.saturating_mul(2) };
+        let simulated =
+            || Simulated::new(&setup, self.disk.clone(), simulated::Config::seeded(seed));
+        let faults = Faults { seed, ..plan.faults.clone() };
+        let native = || Native::new(&setup).map_err(|error| error.what);
+        match self.backend {
+            Backend::Uring => Ok((littoral::start(config)?, None)),
+            Backend::Simulated => Ok((littoral::start_on(Box::new(simulated()), config)?, None)),
+            Backend::FaultySimulated => faulty(simulated(), faults, config),
+            Backend::FaultyUring => match native() {
+                Ok(ring) => faulty(ring, faults, config),
+                // The driver's own start fails as well, and says why in its own words.
+                Err(_) => Ok((littoral::start(config)?, None)),
+            },
+        }
+    }
+
+    fn turn(&self) -> Later<'_, ()> {
+        let mut turned = false;
+        Box::pin(core::future::poll_fn(move |context| {
+            if turned {
+                return Poll::Ready(());
+            }
+            turned = true;
+            // Kernels and other threads need time, the driver a step: the executor gives it one.
+            thread::sleep(Duration::from_micros(100));
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }))
+    }
+
+    fn outside<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome<Option<Vec<u8>>>> {
+        Box::pin(async move {
+            if self.backend.is_simulated() {
+                return Ok(self.disk.contents(&format!("{root}/{name}")));
+            }
+            match fs::read(self.path(root, name)) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(format!("{name} cannot be read: {error}").into()),
+            }
+        })
+    }
+
+    fn make_directory<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome> {
+        Box::pin(async move {
+            if self.backend.is_simulated() {
+                let made = self.disk.make_directory(&format!("{root}/{name}"));
+                return made.map_err(|code| Failure::new(format!("{name}: {code:?}")));
+            }
+            fs::create_dir(self.path(root, name))
+                .map_err(|error| Failure::new(format!("{name}: {error}")))
+        })
+    }
+
+    fn limit_space(&self, bytes: Option<u64>) -> bool {
+        if self.backend.is_simulated() {
+            self.disk.limit(bytes);
+        }
+        self.backend.is_simulated()
+    }
+}
+
+fn faulty<R: Ring + 'static>(ring: R, faults: Faults, config: Config) -> Result<Base> {
+    let script = Script::new();
+    let ring = Faulty::new(ring, faults, script.clone());
+    Ok((littoral::start_on(Box::new(ring), config)?, Some(script)))
+}
+
+/// Remembers that something woke the check.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// Runs a check's future to its end, stepping every driver that the context has made: several at
+/// once is what `littoral::block_on` cannot do.
+///
+/// # Errors
+/// Nothing is left that could wake it.
+pub fn drive<T>(ctx: &Ctx, future: impl Future<Output = T>) -> core::result::Result<T, String> {
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut future = pin!(future);
+    let mut idle = 0;
+    loop {
+        let seen: Vec<_> = ctx.live().iter().map(|io| io.delivered()).collect();
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Ok(value);
+        }
+        let live = ctx.live();
+        let mut alive = false;
+        for (n, io) in live.iter().enumerate() {
+            let seen = seen.get(n).copied().unwrap_or(0);
+            // Waiting is only for a check that waits, and only where one driver can end that.
+            let wait = match live.len() {
+                _ if woken.0.load(Relaxed) => Wait::No,
+                1 => Wait::For(Duration::from_millis(20)),
+                _ => Wait::For(Duration::from_micros(200)),
+            };
+            alive |= io.step(seen, wait).status != Status::Idle;
+        }
+        drop(live);
+        let turn = woken.0.swap(false, Relaxed);
+        idle = if turn || alive { 0 } else { idle + 1 };
+        if idle > 200 {
+            return Err("it waits, and no driver has anything alive".to_owned());
+        }
+        if idle > 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Runs one check in a thread of its own.
+fn watched(backend: Backend, seed: u64, check: &'static Check) -> Result<(), String> {
+    let (sender, receiver) = mpsc::channel();
+    let body = move || {
+        let tried = catch_unwind(AssertUnwindSafe(|| {
+            let stage = NativeStage::new(backend, seed).map_err(|failure| failure.to_string())?;
+            let ctx = Ctx::new(Box::new(stage), "root".to_owned());
+            drive(&ctx, crate::run(check, &ctx))?
+        }));
+        let result = tried.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(format!("it panicked: {}", text.unwrap_or_default()))
+        });
+        // Nobody listens any more where the time was over.
+        let _ = sender.send(result);
+    };
+    let named = thread::Builder::new().name(format!("{} {}", check.clause, check.name));
+    if let Err(error) = named.spawn(body) {
+        return Err(format!("no thread for it: {error}"));
+    }
+    match receiver.recv_timeout(TIME_LIMIT) {
+        Ok(result) => result,
+        // Its thread is left behind: what hangs in a kernel cannot be ended.
+        Err(_) => Err(format!("it hangs: no end within {} s", TIME_LIMIT.as_secs())),
+    }
+}
+
+/// Runs every selected check on a backend, and tells each row as it comes.
+///
+/// # Errors
+/// The list of exceptions is broken.
+pub fn run_all(
+    backend: Backend,
+    seed: u64,
+    filter: &str,
+    mut told: impl FnMut(&Row),
+) -> Result<Vec<Row>, String> {
+    let (exceptions, place) = (Exceptions::committed()?, backend.place());
+    let lacks = |need: &Need| *need == Need::Unwinding && !cfg!(panic = "unwind");
+    let mut rows = Vec::new();
+    for check in checks().filter(|check| selects(filter, check.clause, check.name)) {
+        let row = if check.needs.iter().any(lacks) {
+            Row::skipped(check, &place, &exceptions)
+        } else {
+            let failed = |why| format!("{why} [--backend {backend} --seed {seed}]");
+            Row::new(check, &place, watched(backend, seed, check).map_err(failed))
+        };
+        told(&row);
+        rows.push(row);
+    }
+    let about = rows_of_run(&rows, &place, filter, &exceptions);
+    about.iter().for_each(&mut told);
+    rows.extend(about);
+    Ok(rows)
+}
