@@ -22,6 +22,7 @@ family! {
     "S2" both_kinds_are_flushes;
     "S2" a_failed_flush_is_a_failure;
     "S4" syncs_that_wait_together_are_all_right;
+    "S4" a_cancelled_sync_harms_no_other;
     "T1" a_truncate_runs_between_its_neighbours;
     "T1" a_truncate_waits_and_is_waited_for;
     "T2" what_grows_reads_as_zeros;
@@ -244,6 +245,39 @@ async fn syncs_that_wait_together_are_all_right(ctx: &Ctx) -> Outcome {
         ensure!((1..=6).contains(&flushes.len()), "{} flushes", flushes.len());
         let slow = trace.visits(OpKind::Write)[0].ended.map(|(place, _)| place);
         ensure!(flushes.iter().all(|flush| flush.began > slow), "a flush before the slow write");
+    }
+    Ok(())
+}
+
+/// Three that wait together, the first two unwanted by the time their flush is interrupted.
+async fn a_cancelled_sync_harms_no_other(ctx: &Ctx) -> Outcome {
+    for interrupted in [false, true] {
+        let (driver, file) = ctx.file(&Plan::calm()).await?;
+        driver.forget_trace();
+        park(&driver);
+        let slow = file.pwrite(0, Shared::from(b"slow"));
+        let syncs = [SyncKind::Data, SyncKind::Full, SyncKind::Data].map(|kind| file.sync(kind));
+        if let Some(script) = &driver.script {
+            script.push(Rule::next(OpKind::Sync, Fault::Park));
+            if interrupted {
+                script.push(Rule::next(OpKind::Sync, Fault::Fail(Errno::INTR)).times(2));
+            }
+            ctx.until("the write is parked", || driver.trace().parked(OpKind::Write)).await?;
+            release(&driver);
+            ctx.until("a flush is parked", || driver.trace().parked(OpKind::Sync)).await?;
+        }
+        let [first, second, third] = syncs;
+        first.cancel();
+        second.cancel();
+        ctx.settle().await;
+        release(&driver);
+        slow.await?;
+        third.await?;
+        for unwanted in [first, second] {
+            let kind = unwanted.await.err().map(|error| error.kind());
+            ensure!(kind.is_none_or(|kind| kind == ErrorKind::Cancelled), "{kind:?}");
+        }
+        ensure_eq!(contents(&file).await?, b"slow");
     }
     Ok(())
 }
