@@ -9,7 +9,7 @@ use super::files::Waiter;
 use super::held::Held;
 use super::overflow::Item;
 use super::state::State;
-use super::table::{Key, Phase, Stage};
+use super::table::{Key, NONE, Phase, Stage};
 use crate::{ErrorKind, Operation};
 
 impl State {
@@ -20,16 +20,16 @@ impl State {
             return;
         }
         slot.cancelled = true;
-        let (index, stage, head) = (key.slot, slot.stage, slot.head);
+        let (index, stage, head, alone) = (key.slot, slot.stage, slot.head, slot.next == NONE);
         match stage {
             Stage::Waiting => self.cancel_waiting(index),
             Stage::Queued => self.cancel_queued(index, index),
             Stage::Member if self.slots[head].stage == Stage::Queued => {
                 self.cancel_queued(head, index);
             }
-            Stage::Pushed => self.queue.urgent(Item::Cancel(index)),
-            // A member of a pushed chain is only marked: the others are wanted.
-            Stage::Member | Stage::Free | Stage::Ended | Stage::Published => {}
+            Stage::Pushed if alone => self.queue.urgent(Item::Cancel(index)),
+            // A member of a pushed chain is only marked, its head too: the others are wanted.
+            Stage::Pushed | Stage::Member | Stage::Free | Stage::Ended | Stage::Published => {}
         }
     }
 

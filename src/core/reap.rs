@@ -70,9 +70,16 @@ impl State {
         }
     }
 
-    fn may_retry(&self, slot: u32, code: Errno) -> bool {
-        let slot = &self.slots[slot];
-        is_transient(code) && !slot.cancelled && slot.retries < RETRIES_MAX
+    /// Whether to issue the same once more, which somebody of its chain must still want.
+    fn may_retry(&self, head: u32, code: Errno) -> bool {
+        if !is_transient(code) || self.slots[head].retries >= RETRIES_MAX {
+            return false;
+        }
+        let mut member = head;
+        while member != NONE && self.slots[member].cancelled {
+            member = self.slots[member].next;
+        }
+        member != NONE
     }
 
     /// Issues the same once more, but for members that are not wanted any longer.

@@ -187,7 +187,10 @@ impl State {
             self.leftovers.push(Leftover::Held(held));
         }
         let (operation, file, class, gate) = (slot.operation, slot.file, slot.class, slot.gate);
-        let (sequence, failed) = (slot.sequence, outcome.is_err());
+        // A sync that never ran has lost nothing.
+        let nothing_lost = operation == Operation::Sync
+            && outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+        let (sequence, failed) = (slot.sequence, outcome.is_err() && !nothing_lost);
         slot.outcome = Some(outcome);
         self.ended.push_back(index);
         if file == NONE {
