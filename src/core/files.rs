@@ -171,12 +171,16 @@ impl Files {
     /// Takes a name, or waits for it.
     pub(crate) fn acquire(&mut self, name: &Arc<str>, who: Waiter) -> bool {
         let entry = self.names.entry(Arc::clone(name)).or_default();
-        if entry.busy {
-            entry.waiting.push_back(who);
-            return false;
+        if !entry.busy {
+            entry.busy = true;
+            return true;
         }
-        entry.busy = true;
-        true
+        match who {
+            Waiter::Slot(_) => entry.waiting.push_back(who),
+            // Whoever waits already finds the file closed, as it is for its users.
+            Waiter::CloseOf(_) => entry.waiting.push_front(who),
+        }
+        false
     }
 
     /// Gives a name up; the next in line has it now.

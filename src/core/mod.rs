@@ -224,6 +224,7 @@ impl Core {
             if !matches!(notify, Notify::Nobody) {
                 state.leftovers.push(Leftover::Notify(notify));
             }
+            state.disown(key.slot);
         }
         self.leave(state);
     }

@@ -69,6 +69,9 @@ impl State {
         let Some(file) = self.shareable(&name) else { return self.push_named(slot, Phase::Main) };
         let outcome = self.share(file, &name, options);
         self.finish(slot, outcome.map(Value::File));
+        if self.slots[slot].detached {
+            self.disown(slot);
+        }
         false
     }
 
@@ -226,6 +229,9 @@ impl State {
                 self.add_user(file);
                 let opened = Opened { file, write: options.write, name: Arc::clone(name) };
                 self.finish(slot, Ok(Value::File(opened)));
+                if self.slots[slot].detached {
+                    self.disown(slot);
+                }
             }
         }
     }
@@ -270,6 +276,17 @@ impl State {
     pub(crate) fn unprepare(&mut self, slot: u32) {
         for file in core::mem::take(&mut self.naming(slot).prepared) {
             self.files.get(file).prepared = false;
+            self.let_go(file);
+        }
+    }
+
+    /// Nobody will take the file that a finished open holds: it is closed now, so that what comes
+    /// next to its name finds it closed.
+    pub(crate) fn disown(&mut self, slot: u32) {
+        let slot = &mut self.slots[slot];
+        if let Some(Ok(Value::File(opened))) = &slot.outcome {
+            let file = opened.file;
+            slot.outcome = Some(Ok(Value::Unit));
             self.let_go(file);
         }
     }

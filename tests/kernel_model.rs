@@ -1,15 +1,16 @@
-//! The engine against a plain vector, on the simulated ring, the faulty one and the kernel's.
+//! The engine against a plain vector on the real kernel, honest and made faulty. (On simulated rings
+//! that is `simulation.rs`.)
 //!
 //! Each seed is a script of batches. Within a batch writes do not overlap (overlapping operations
 //! in flight have no order), a truncate may stand between them, some are vectored, and some
 //! completions are dropped. After each batch the file is what the model is, byte by byte. A failure
-//! prints its seed; `LITTORAL_SEED=N cargo test --test model` replays it alone.
+//! prints its seed; `LITTORAL_SEED=N cargo test --test kernel_model` replays it alone.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use littoral::platform::faulty::{Faults, Faulty, Script};
-use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
 use littoral::platform::{Native, Ring, Setup};
 use littoral::{
     Buffer, Config, Io, OpenOptions, Result, Shared, SyncKind, Vector, block_on, start_on,
@@ -25,7 +26,7 @@ fn seeds() -> Range<u64> {
             let seed = seed.expect("LITTORAL_SEED is a number");
             seed..seed + 1
         }
-        Err(_) => 0..300,
+        Err(_) => 0..60,
     }
 }
 
@@ -128,39 +129,24 @@ fn run(seed: u64, ring: Box<dyn Ring>) {
     assert_eq!((left.alive, left.stale), (0, 0), "seed {seed}: {left:?}");
 }
 
-fn setup(root: Option<&std::path::Path>) -> Setup {
-    let root = root.map(|path| path.to_str().expect("UTF-8").to_owned());
-    Setup { root, in_flight: OPERATIONS * 4 }
-}
-
-#[test]
-fn simulated() {
-    for seed in seeds() {
-        run(seed, Box::new(Simulated::new(&setup(None), Disk::new(), Disposition::seeded(seed))));
-    }
-}
-
-#[test]
-fn faulty_simulated() {
-    for seed in seeds() {
-        let inner = Simulated::new(&setup(None), Disk::new(), Disposition::seeded(seed));
-        run(seed, Box::new(Faulty::new(inner, faults(seed), Script::new())));
-    }
+fn setup(root: &Path) -> Setup {
+    let root = root.to_str().expect("UTF-8").to_owned();
+    Setup { root: Some(root), in_flight: OPERATIONS * 4 }
 }
 
 #[test]
 fn uring() {
     let folder = tempfile::tempdir().expect("a folder");
-    for seed in seeds().take(60) {
-        run(seed, Box::new(Native::new(&setup(Some(folder.path()))).expect("a ring")));
+    for seed in seeds() {
+        run(seed, Box::new(Native::new(&setup(folder.path())).expect("a ring")));
     }
 }
 
 #[test]
 fn faulty_uring() {
     let folder = tempfile::tempdir().expect("a folder");
-    for seed in seeds().take(60) {
-        let inner = Native::new(&setup(Some(folder.path()))).expect("a ring");
+    for seed in seeds() {
+        let inner = Native::new(&setup(folder.path())).expect("a ring");
         run(seed, Box::new(Faulty::new(inner, faults(seed), Script::new())));
     }
 }
