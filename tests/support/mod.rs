@@ -70,12 +70,12 @@ pub(crate) fn descriptors_of(path: &Path) -> Vec<RawFd> {
 /// Has the descriptors of `path` do direct I/O; false, said aloud, if the file system has none.
 pub(crate) fn make_direct(path: &Path) -> bool {
     let descriptors = descriptors_of(path);
-    assert!(!descriptors.is_empty(), "{path:?} is not open");
+    assert!(!descriptors.is_empty(), "{} is not open", path.display());
     for fd in descriptors {
         // SAFETY: the caller keeps the file open, so the number stays its own.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         if let Err(error) = rustix::fs::fcntl_setfl(fd, OFlags::DIRECT) {
-            eprintln!("SKIPPED: direct I/O is refused on {path:?}: {error}");
+            eprintln!("SKIPPED: direct I/O is refused on {}: {error}", path.display());
             return false;
         }
     }
@@ -95,4 +95,13 @@ pub(crate) fn uncache(path: &Path) {
     let file = std::fs::File::open(path).expect("the file exists");
     file.sync_all().expect("a sync");
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice is taken");
+}
+
+/// A pipe with a name: a read of it waits until somebody writes to it.
+pub(crate) fn pipe(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    let (kind, mode) =
+        (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
+    path
 }
