@@ -6,6 +6,7 @@
 #![cfg(target_arch = "wasm32")]
 
 mod bench;
+mod conformance;
 mod demo;
 mod opfs;
 mod ring;
@@ -41,6 +42,21 @@ pub async fn ring_out_of_space(on_row: js_sys::Function) -> String {
 #[wasm_bindgen]
 pub async fn ring_costs() -> String {
     row::to_json(&ring::costs::all().await)
+}
+
+/// Runs the contract's checks on `opfs` or `faulty-opfs`; rows as JSON. `on_row` gets each one when it
+/// is there.
+#[wasm_bindgen]
+pub async fn run_conformance(
+    backend: String,
+    seed: f64,
+    filter: String,
+    on_row: js_sys::Function,
+) -> Result<String, JsValue> {
+    // The harness has numbers of its language only.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    let seed = seed as u64;
+    Ok(row::to_json(&conformance::all(&backend, seed, &filter, &on_row).await?))
 }
 
 /// Measures littoral against the browser's own access handle; rows as JSON.

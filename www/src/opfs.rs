@@ -1,10 +1,10 @@
 //! What the browser itself says and does, past littoral: for tidying up and for comparison.
 
-use js_sys::Promise;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    DedicatedWorkerGlobalScope, FileSystemDirectoryHandle, FileSystemFileHandle,
+    Blob, DedicatedWorkerGlobalScope, FileSystemDirectoryHandle, FileSystemFileHandle,
     FileSystemGetDirectoryOptions, FileSystemGetFileOptions, FileSystemRemoveOptions,
     FileSystemSyncAccessHandle,
 };
@@ -46,6 +46,22 @@ fn not_missing(thrown: &js_sys::Error) -> bool {
 pub(crate) async fn make_folder(root: &str, name: &str) -> Result<(), JsValue> {
     let root = folder(&origin().await?, root).await?;
     folder(&root, name).await.map(drop)
+}
+
+/// The bytes of a file in a folder of the origin, read without an access handle; `None` if there is
+/// no such file.
+pub(crate) async fn read(root: &str, name: &str) -> Result<Option<Vec<u8>>, JsValue> {
+    let root = folder(&origin().await?, root).await?;
+    let handle: FileSystemFileHandle = match settled(root.get_file_handle(name)).await {
+        Ok(handle) => handle,
+        Err(thrown) if thrown.dyn_ref::<js_sys::Error>().is_none_or(not_missing) => {
+            return Err(thrown);
+        }
+        Err(_) => return Ok(None),
+    };
+    let file: Blob = settled(handle.get_file()).await?;
+    let bytes: JsValue = settled(file.array_buffer()).await?;
+    Ok(Some(Uint8Array::new(&bytes).to_vec()))
 }
 
 /// Opens a file in a folder of the origin, new or not.
