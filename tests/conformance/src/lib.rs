@@ -8,6 +8,52 @@
 //! They assert through [`ensure!`] and its kin, which count: a check that ends without having
 //! asserted anything has failed. What a platform cannot do is a [`Need`] that its stage lacks, and a
 //! skip for that reason must stand in `exceptions.toml`, or it is a failure too.
+//!
+//! # What the compiler checks
+//! B1: while an operation has its memory, safe code can neither reach it nor write it.
+//! ```compile_fail,E0382
+//! # async fn check(file: &dyn littoral::File) -> littoral::Result<()> {
+//! let buffer = littoral::Buffer::with_capacity(16);
+//! let read = file.pread(0, buffer);
+//! println!("{}", buffer.len()); // it moved into the operation
+//! # read.await?; Ok(())
+//! # }
+//! ```
+//! ```compile_fail,E0594
+//! # fn check(file: &dyn littoral::File) {
+//! let shared = littoral::Shared::from(vec![0; 16]);
+//! file.pwrite(0, shared.clone()).detach();
+//! shared.as_slice().unwrap()[0] = 1; // what a write may be reading cannot be written
+//! # }
+//! ```
+//! ```compile_fail,E0716
+//! # fn check(file: &dyn littoral::File) {
+//! let bytes: &'static [u8] = &vec![0_u8; 16]; // only what outlives the operation gets in
+//! file.pwrite(0, bytes.into()).detach();
+//! # }
+//! ```
+//! C1: a completion of one kind cannot be taken for another.
+//! ```compile_fail,E0308
+//! # async fn check(file: &dyn littoral::File) -> littoral::Result<()> {
+//! let bytes: littoral::Buffer = file.size().await?;
+//! # Ok(())
+//! # }
+//! ```
+//! C4: results are owned, so that dropping the driver or the file first is no danger, and this, which
+//! differs from the ones above by nothing else, compiles.
+//! ```
+//! # async fn check(file: &dyn littoral::File) -> littoral::Result<()> {
+//! let buffer = littoral::Buffer::with_capacity(16);
+//! let read = file.pread(0, buffer);
+//! let buffer = read.await?;
+//! println!("{}", buffer.len());
+//! let shared = littoral::Shared::from(vec![0; 16]);
+//! file.pwrite(0, shared.clone()).detach();
+//! println!("{}", shared.as_slice().unwrap()[0]);
+//! let size: u64 = file.size().await?;
+//! # drop(size); Ok(())
+//! # }
+//! ```
 
 mod checks;
 mod ctx;
