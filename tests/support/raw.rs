@@ -28,10 +28,16 @@ impl Raw {
 
     /// Waits for `count` completions; what each said.
     pub(crate) fn results(&mut self, count: usize) -> Vec<i32> {
+        self.tagged_results(count).into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Waits for `count` completions; the tag of each, and what it said.
+    pub(crate) fn tagged_results(&mut self, count: usize) -> Vec<(u64, i32)> {
         let mut results = Vec::new();
         while results.len() < count {
             self.ring.submit_and_wait(1).expect("a wait");
-            results.extend(self.ring.completion().map(|cqe| cqe.result()));
+            let completions = self.ring.completion();
+            results.extend(completions.map(|cqe| (cqe.user_data(), cqe.result())));
         }
         results
     }
