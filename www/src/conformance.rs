@@ -1,162 +1,170 @@
-//! The contract's checks in a worker: the stage they stand on here, and their runner.
+//! The conformance suite in a worker: its stage on the origin's files, and its runner.
+//!
+//! Nothing may wait here, so checks are futures of the browser's own loop, one after the other, and
+//! drivers are stepped by the host's turns that they ask for themselves.
 
-use core::cell::Cell;
-use core::future::Future;
-use core::pin::pin;
-use core::task::Poll;
-use std::rc::Rc;
+use std::cell::Cell;
+use std::pin::pin;
+use std::task::Poll;
 
-use js_sys::{Function, Promise, Reflect};
-use littoral::{Config, Result};
+use js_sys::{Function, Reflect};
+use littoral::platform::faulty::{Faults, Script};
+use littoral::platform::{Faulty, Native, Setup};
+use littoral::{Config, Result, start, start_on};
 use littoral_conformance::{
     Base, Check, Ctx, Exceptions, Failure, Later, Need, Outcome, Place, Plan, Row, Stage, checks,
     rows_of_run, run, selects,
 };
-use littoral_platform::faulty::{Faults, Script};
-use littoral_platform::{Faulty, Native, Setup};
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen::JsValue;
 
 use crate::opfs;
 
-/// A check that takes longer hangs.
-const TIME_LIMIT_MILLIS: i32 = 20_000;
+/// The folder of the suite's files, below the origin's root.
+const ROOT: &str = "conformance";
 
-/// One backend of the worker.
-struct WebStage {
+/// A check that takes longer hangs.
+const SECONDS_MAX: i32 = 30;
+
+/// Runs the selected checks; each row as it comes, and all of them in the end.
+pub(crate) async fn run_all(
+    backend: &str,
+    seed: u64,
+    filter: &str,
+    on_row: &Function,
+) -> std::result::Result<Vec<Row>, JsValue> {
+    let faulty = match backend {
+        "opfs" => false,
+        "faulty-opfs" => true,
+        other => return Err(js_sys::Error::new(&format!("there is no backend `{other}`")).into()),
+    };
+    let exceptions = Exceptions::committed().map_err(|text| js_sys::Error::new(&text))?;
+    let place = Place {
+        backend: backend.to_owned(),
+        browser: Some(browser()),
+        mode: "host",
+        shape: "worker",
+        isolated: isolated(),
+    };
+    let mut rows = Vec::new();
+    let mut tell = |row: Row| {
+        // Nobody may listen, and then nothing is lost.
+        let _ = on_row.call1(&JsValue::NULL, &row.to_json().into());
+        rows.push(row);
+    };
+    for check in checks().filter(|check| selects(filter, check.clause, check.name)) {
+        if !check.needs.is_empty() {
+            tell(Row::skipped(check, &place, &exceptions));
+            continue;
+        }
+        let result = watched(check, faulty, seed).await;
+        let result = result.map_err(|why| format!("{why} [{backend}, seed {seed}]"));
+        tell(Row::new(check, &place, result));
+    }
+    for row in rows_of_run(&rows, &place, filter, &exceptions) {
+        let _ = on_row.call1(&JsValue::NULL, &row.to_json().into());
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// Runs one check on a folder of its own, which must be free of open files afterwards.
+async fn watched(check: &Check, faulty: bool, seed: u64) -> std::result::Result<(), String> {
+    cleared("files of an earlier check are still open").await?;
+    let result = {
+        let stage = Worker { faulty, seed: Cell::new(seed) };
+        let ctx = Ctx::new(Box::new(stage), format!("{ROOT}/root"));
+        let mut tried = pin!(run(check, &ctx));
+        let mut over = pin!(opfs::pause(SECONDS_MAX * 1000));
+        std::future::poll_fn(|context| {
+            if let Poll::Ready(result) = tried.as_mut().poll(context) {
+                return Poll::Ready(result);
+            }
+            let hangs = || Err(format!("it hangs: no end within {SECONDS_MAX} s"));
+            over.as_mut().poll(context).map(|()| hangs())
+        })
+        .await
+    };
+    result?;
+    cleared("it left files open").await
+}
+
+/// Clears the folder. What was dropped closes on some later turn, so it is tried for a while.
+async fn cleared(otherwise: &str) -> std::result::Result<(), String> {
+    let mut thrown = JsValue::UNDEFINED;
+    for _ in 0..50 {
+        match opfs::clear(ROOT).await {
+            Ok(()) => return Ok(()),
+            Err(why) => thrown = why,
+        }
+        opfs::pause(10).await;
+    }
+    Err(format!("{otherwise}: {thrown:?}"))
+}
+
+/// The origin's private files, through the plain ring or one that misbehaves.
+struct Worker {
     faulty: bool,
     /// Decides what rings do; each driver of a check gets a number of its own from it.
     seed: Cell<u64>,
 }
 
-impl Stage for WebStage {
+impl Stage for Worker {
     fn has(&self, need: Need) -> bool {
         match need {
-            // A module without shared memory has one thread, and a panic ends it.
             Need::Threads | Need::Unwinding => false,
         }
     }
 
     fn start(&self, root: &str, plan: &Plan) -> Result<Base> {
-        let seed = self.seed.replace(self.seed.get() + 1);
-        let config = Config::new()
-            .root(root.to_owned())
-            .operations(plan.operations)
-            .drain_timeout(plan.drain);
-        let in_flight = plan.operations.saturating_mul(2);
-        let setup = Setup { root: Some(root.to_owned()), in_flight };
-        if let Ok(ring) = Native::new(&setup)
-            && self.faulty
-        {
-            let script = Script::new();
-            let ring = Faulty::new(ring, Faults { seed, ..plan.faults.clone() }, script.clone());
-            return Ok((littoral::start_on(Box::new(ring), config)?, Some(script)));
+        let seed = self.seed.replace(self.seed.get().wrapping_add(1));
+        let config = Config::new().root(root).operations(plan.operations).drain_timeout(plan.drain);
+        if !self.faulty {
+            return Ok((start(config)?, None));
         }
-        Ok((littoral::start(config)?, None))
+        let setup =
+            Setup { root: Some(root.to_owned()), in_flight: plan.operations.saturating_mul(2) };
+        let Ok(ring) = Native::new(&setup) else {
+            // The driver's own start fails as well, and says why in its own words.
+            return Ok((start(config)?, None));
+        };
+        let script = Script::new();
+        let ring = Faulty::new(ring, Faults { seed, ..plan.faults.clone() }, script.clone());
+        Ok((start_on(Box::new(ring), config)?, Some(script)))
     }
 
     fn turn(&self) -> Later<'_, ()> {
-        Box::pin(async { timer(0).await })
+        // Long enough for a promise or two, and for the turns that they ask for.
+        Box::pin(opfs::pause(1))
     }
 
     fn outside<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome<Option<Vec<u8>>>> {
-        Box::pin(async move { opfs::read(root, name).await.map_err(|thrown| told(&thrown)) })
+        Box::pin(async move { opfs::contents(root, name).await.map_err(failure) })
     }
 
     fn make_directory<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome> {
-        Box::pin(async move { opfs::make_folder(root, name).await.map_err(|thrown| told(&thrown)) })
+        Box::pin(async move { opfs::make_folder(root, name).await.map_err(failure) })
     }
 
-    /// A quota is the browser's, and for the whole origin: see `ring_out_of_space`.
-    fn limit_space(&self, _: Option<u64>) -> bool {
+    fn limit_space(&self, _bytes: Option<u64>) -> bool {
+        // Only the browser's driver can, from outside; `ring_out_of_space` is for that.
         false
     }
 }
 
-#[track_caller]
-fn told(thrown: &JsValue) -> Failure {
-    Failure::new(format!("the browser threw {thrown:?}"))
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn failure(thrown: JsValue) -> Failure {
+    Failure::new(format!("the browser: {thrown:?}"))
 }
 
-/// A task of the host later, at least that many milliseconds.
-async fn timer(millis: i32) {
-    let mut started = |resolve: Function, _: Function| {
-        let timer = Reflect::get(&js_sys::global(), &"setTimeout".into());
-        let timer: Function = timer.expect("every worker has timers").unchecked_into();
-        timer.call2(&JsValue::NULL, &resolve, &millis.into()).expect("a timer starts");
-    };
-    // A timer's promise is never rejected.
-    let _ = JsFuture::from(Promise::new(&mut started)).await;
+/// As the harness names it.
+fn browser() -> String {
+    let agent = opfs::worker().navigator().user_agent().unwrap_or_default();
+    let known = [("Firefox/", "firefox"), ("Chrom", "chromium"), ("Safari/", "safari")];
+    let name = known.iter().find(|(mark, _)| agent.contains(mark)).map_or("unknown", |(_, n)| n);
+    name.to_owned()
 }
 
-/// Runs `future` until the time is over.
-async fn limited<T>(future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut timer) = (pin!(future), pin!(timer(TIME_LIMIT_MILLIS)));
-    core::future::poll_fn(|context| {
-        if let Poll::Ready(value) = future.as_mut().poll(context) {
-            return Poll::Ready(Some(value));
-        }
-        timer.as_mut().poll(context).map(|()| None)
-    })
-    .await
-}
-
-fn place(backend: &str) -> Place {
-    let global = js_sys::global();
-    let of = |object: &JsValue, name: &str| Reflect::get(object, &name.into()).unwrap_or_default();
-    let agent = of(&of(&global, "navigator"), "userAgent").as_string().unwrap_or_default();
-    let browser = if agent.contains("Firefox") { "firefox" } else { "chromium" };
-    Place {
-        backend: backend.to_owned(),
-        browser: Some(browser.to_owned()),
-        mode: "host",
-        shape: "worker",
-        isolated: of(&global, "crossOriginIsolated").as_bool().unwrap_or(false),
-    }
-}
-
-/// Runs one check in a folder of its own.
-async fn check_result(check: &Check, stage: WebStage, root: String) -> Result<(), String> {
-    opfs::clear(&root).await.map_err(|thrown| told(&thrown).to_string())?;
-    let ctx = Rc::new(Ctx::new(Box::new(stage), root.clone()));
-    let result = limited(run(check, &ctx)).await;
-    drop(ctx);
-    // What a failed check left open cannot be removed; the profile goes with the browser.
-    let _ = opfs::clear(&root).await;
-    result.unwrap_or_else(|| Err(format!("it hangs: no end within {TIME_LIMIT_MILLIS} ms")))
-}
-
-/// Runs every selected check on `opfs` or `faulty-opfs`.
-pub(crate) async fn all(
-    backend: &str,
-    seed: u64,
-    filter: &str,
-    on_row: &Function,
-) -> Result<Vec<Row>, JsValue> {
-    let faulty = match backend {
-        "opfs" => false,
-        "faulty-opfs" => true,
-        other => return Err(format!("there is no backend {other} here").into()),
-    };
-    let (exceptions, place) = (Exceptions::committed()?, place(backend));
-    let mut rows = Vec::new();
-    let tell = |row: &Row| on_row.call1(&JsValue::NULL, &row.to_json().into()).map(drop);
-    let selected = checks().filter(|check| selects(filter, check.clause, check.name));
-    for (n, check) in selected.enumerate() {
-        let stage = WebStage { faulty, seed: Cell::new(seed) };
-        let row = if check.needs.iter().any(|need| !stage.has(*need)) {
-            Row::skipped(check, &place, &exceptions)
-        } else {
-            let result = check_result(check, stage, format!("conformance-{n}")).await;
-            let why = |why| format!("{why} [{backend}, seed {seed}]");
-            Row::new(check, &place, result.map_err(why))
-        };
-        tell(&row)?;
-        rows.push(row);
-    }
-    for row in rows_of_run(&rows, &place, filter, &exceptions) {
-        tell(&row)?;
-        rows.push(row);
-    }
-    Ok(rows)
+fn isolated() -> bool {
+    Reflect::get(&js_sys::global(), &"crossOriginIsolated".into())
+        .is_ok_and(|value| value.is_truthy())
 }

@@ -10,9 +10,9 @@ use littoral::{Config, Io};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{DedicatedWorkerGlobalScope, Response};
+use web_sys::Response;
 
-use crate::row;
+use crate::{opfs, row};
 
 /// The database's file, at the origin's root, where the page looks for it.
 const FILE: &str = "cities.redb";
@@ -75,8 +75,8 @@ fn told(error: anyhow::Error) -> JsValue {
 }
 
 async fn fetch(url: &str) -> Result<Vec<u8>, JsValue> {
-    let worker: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
-    let response: Response = JsFuture::from(worker.fetch_with_str(url)).await?.unchecked_into();
+    let response = JsFuture::from(opfs::worker().fetch_with_str(url)).await?;
+    let response: Response = response.unchecked_into();
     if !response.ok() {
         let text = format!("GET {url}: {} {}", response.status(), response.status_text());
         return Err(js_sys::Error::new(&text).into());

@@ -25,6 +25,24 @@ pub fn start() {
     }));
 }
 
+/// Runs the conformance suite on the backend `opfs` or `faulty-opfs`: the checks whose clause or name
+/// contains `filter`. `on_row` gets each row as JSON, and all of them are the answer.
+#[wasm_bindgen]
+pub async fn run_conformance(
+    backend: String,
+    seed: f64,
+    filter: String,
+    on_row: js_sys::Function,
+) -> Result<String, JsValue> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "any number will do"
+    )]
+    let seed = seed as u64;
+    Ok(row::to_json(&conformance::run_all(&backend, seed, &filter, &on_row).await?))
+}
+
 /// Executes every operation on the platform's ring, with nothing above it; rows as JSON. `on_row`
 /// gets each one when it is there.
 #[wasm_bindgen]
@@ -42,21 +60,6 @@ pub async fn ring_out_of_space(on_row: js_sys::Function) -> String {
 #[wasm_bindgen]
 pub async fn ring_costs() -> String {
     row::to_json(&ring::costs::all().await)
-}
-
-/// Runs the contract's checks on `opfs` or `faulty-opfs`; rows as JSON. `on_row` gets each one when it
-/// is there.
-#[wasm_bindgen]
-pub async fn run_conformance(
-    backend: String,
-    seed: f64,
-    filter: String,
-    on_row: js_sys::Function,
-) -> Result<String, JsValue> {
-    // The harness has numbers of its language only.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
-    let seed = seed as u64;
-    Ok(row::to_json(&conformance::all(&backend, seed, &filter, &on_row).await?))
 }
 
 /// Measures littoral against the browser's own access handle; rows as JSON.

@@ -2,10 +2,8 @@
 
 use littoral_platform::{Errno, Op, Ring, Setup, Sqe, Tag};
 
-use wasm_bindgen::JsCast;
-use web_sys::DedicatedWorkerGlobalScope;
-
 use super::{CREATE, Outcome, ROOT, WRITE, driver, fine, same};
+use crate::opfs::pause;
 use crate::ring::{Driver, name_of};
 
 pub(super) async fn full_and_reaped_once() -> Outcome {
@@ -69,16 +67,6 @@ pub(super) async fn turns_are_gathered() -> Outcome {
     bell.ring();
     pause(20).await;
     same("and another", d.turns(), before + 2)
-}
-
-async fn pause(millis: i32) {
-    let worker: DedicatedWorkerGlobalScope = js_sys::global().unchecked_into();
-    let over = js_sys::Promise::new(&mut |resolve, _| {
-        worker
-            .set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, millis)
-            .expect("a timer");
-    });
-    wasm_bindgen_futures::JsFuture::from(over).await.expect("a timer is not rejected");
 }
 
 pub(super) async fn waiting_is_refused() -> Outcome {
