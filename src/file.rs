@@ -1,7 +1,6 @@
 //! The file trait, and the file of a driver.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use littoral_platform::SyncKind;
@@ -62,12 +61,11 @@ pub trait File: Send + Sync + 'static {
 pub(crate) struct RingFile {
     core: Arc<Core>,
     opened: Opened,
-    closed: AtomicBool,
 }
 
 impl RingFile {
     pub(crate) fn new(core: &Arc<Core>, opened: Opened) -> RingFile {
-        RingFile { core: Arc::clone(core), opened, closed: AtomicBool::new(false) }
+        RingFile { core: Arc::clone(core), opened }
     }
 
     /// Starts an operation unless the file is closed, or is read-only and `write` is asked for.
@@ -75,10 +73,9 @@ impl RingFile {
         &self,
         operation: Operation,
         write: bool,
-        start: impl FnOnce(&Core, u32) -> Result<Key>,
+        start: impl FnOnce(&Core, &Opened) -> Result<Key>,
     ) -> Completion<T> {
-        let started =
-            self.check(operation, write).and_then(|()| start(&self.core, self.opened.file));
+        let started = self.check(operation, write).and_then(|()| start(&self.core, &self.opened));
         let named = |error: Error| match error.file() {
             None => error.on(Arc::clone(&self.opened.name)),
             Some(_) => error,
@@ -86,8 +83,9 @@ impl RingFile {
         Completion::new(&self.core, started.map_err(named))
     }
 
+    /// A first look; what another thread closes meanwhile the engine sees under its lock.
     fn check(&self, operation: Operation, write: bool) -> Result<()> {
-        let kind = if self.closed.load(Ordering::Acquire) {
+        let kind = if self.opened.is_closed() {
             ErrorKind::Closed
         } else if write && !self.opened.write {
             ErrorKind::PermissionDenied
@@ -141,17 +139,12 @@ impl File for RingFile {
 
     fn size_now(&self) -> Result<u64> {
         let size = self.check(Operation::Size, false);
-        let size = size.and_then(|()| self.core.size_now(self.opened.file));
+        let size = size.and_then(|()| self.core.size_now(&self.opened));
         size.map_err(|error| error.on(Arc::clone(&self.opened.name)))
     }
 
     fn close(&self) -> Completion<()> {
-        self.start(Operation::Close, false, |core, file| {
-            if self.closed.swap(true, Ordering::AcqRel) {
-                return Err(Error::new(ErrorKind::Closed, Operation::Close));
-            }
-            core.close(file)
-        })
+        self.start(Operation::Close, false, Core::close)
     }
 
     fn name(&self) -> &str {
@@ -161,7 +154,7 @@ impl File for RingFile {
 
 impl Drop for RingFile {
     fn drop(&mut self) {
-        if !*self.closed.get_mut() {
+        if !self.opened.is_closed() {
             self.core.let_go(self.opened.file);
         }
     }

@@ -1,5 +1,6 @@
 //! What an operation owns until its end, and what it gives back.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -116,7 +117,25 @@ pub(crate) enum Value {
 /// A file that was opened for somebody.
 #[derive(Debug)]
 pub(crate) struct Opened {
+    /// Its place in the table: somebody else's once `closed`.
     pub(crate) file: u32,
     pub(crate) write: bool,
     pub(crate) name: Arc<str>,
+    /// Set under the engine's lock, and so to be relied on there only.
+    closed: AtomicBool,
+}
+
+impl Opened {
+    pub(crate) fn new(file: u32, write: bool, name: Arc<str>) -> Opened {
+        Opened { file, write, name, closed: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// True for the first who closes it.
+    pub(crate) fn close(&self) -> bool {
+        !self.closed.swap(true, Ordering::Relaxed)
+    }
 }

@@ -96,7 +96,7 @@ impl State {
                 entry.absent = false;
                 self.add_user(file);
                 let name = Arc::clone(name);
-                return Ok(Opened { file, write: options.write, name });
+                return Ok(Opened::new(file, options.write, name));
             }
         };
         Err(Error::new(kind, Operation::Open).on(Arc::clone(name)))
@@ -227,7 +227,7 @@ impl State {
             }
             Ok(file) => {
                 self.add_user(file);
-                let opened = Opened { file, write: options.write, name: Arc::clone(name) };
+                let opened = Opened::new(file, options.write, Arc::clone(name));
                 self.finish(slot, Ok(Value::File(opened)));
                 if self.slots[slot].detached {
                     self.disown(slot);

@@ -51,7 +51,7 @@ impl Core {
         let mut state = self.lock();
         let opened = state.adopt(name, handle, options, stat).map(|file| {
             state.add_user(file);
-            Opened { file, write: options.write, name: Arc::clone(name) }
+            Opened::new(file, options.write, Arc::clone(name))
         });
         self.leave(state);
         opened.map_err(|error| error.on(Arc::clone(name)))
@@ -101,14 +101,21 @@ impl Core {
     }
 
     /// The size, as of all finished operations.
-    pub(crate) fn size_now(&self, file: u32) -> Result<u64> {
+    pub(crate) fn size_now(&self, opened: &Opened) -> Result<u64> {
         let mut state = self.lock();
-        if let Some(error) = state.refusal(Operation::Size) {
+        if let Some(error) = state.refusal_on(opened, Operation::Size) {
             return Err(error);
         }
-        let handle = state.files.get(file).readable;
+        let entry = state.files.get(opened.file);
+        entry.pins += 1;
+        let handle = entry.readable;
         drop(state);
-        call(&*self.direct, Now::Size(handle)).map_err(|code| match code {
+        let size = call(&*self.direct, Now::Size(handle));
+        let mut state = self.lock();
+        state.files.get(opened.file).pins -= 1;
+        state.close_if_unused(opened.file);
+        self.leave(state);
+        size.map_err(|code| match code {
             Errno::AGAIN => Error::new(ErrorKind::Unsupported, Operation::Size),
             code => Error::from_code(code, Operation::Size),
         })

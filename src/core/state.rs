@@ -7,7 +7,7 @@ use littoral_platform::{Errno, Limits, Ring};
 
 use super::barrier::Ready;
 use super::files::Files;
-use super::held::{Held, Value};
+use super::held::{Held, Opened, Value};
 use super::overflow::Queue;
 use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
@@ -109,6 +109,12 @@ impl State {
             return None;
         };
         Some(Error::new(kind, operation))
+    }
+
+    /// Why an operation on this file cannot be taken now.
+    pub(crate) fn refusal_on(&self, opened: &Opened, operation: Operation) -> Option<Error> {
+        let closed = || opened.is_closed().then(|| Error::new(ErrorKind::Closed, operation));
+        self.refusal(operation).or_else(closed)
     }
 
     /// Why an operation that counts cannot be taken now.

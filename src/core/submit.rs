@@ -8,7 +8,7 @@ use littoral_platform::SyncKind;
 
 use super::Core;
 use super::barrier::Class;
-use super::held::{Held, Naming, Value};
+use super::held::{Held, Naming, Opened, Value};
 use super::table::{Gate, Key, NONE};
 use super::writev::Parts;
 use crate::{Error, ErrorKind, OpenOptions, Operation};
@@ -36,7 +36,7 @@ impl Core {
     pub(crate) fn transfer(
         &self,
         operation: Operation,
-        file: u32,
+        opened: &Opened,
         at: u64,
         held: Held,
     ) -> Result<Key, Error> {
@@ -47,10 +47,11 @@ impl Core {
             return Err(error.because("offset and length reach past the platform's maximum"));
         }
         let mut state = self.lock();
-        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
+        let refusal = state.refusal_on(opened, operation);
+        if let Some(error) = refusal.or_else(|| state.saturation(operation)) {
             return Err(error);
         }
-        let index = state.begin(operation, file, held);
+        let index = state.begin(operation, opened.file, held);
         if total == 0 {
             let value = if write {
                 Value::Unit
@@ -73,14 +74,15 @@ impl Core {
         &self,
         operation: Operation,
         class: Class,
-        file: u32,
+        opened: &Opened,
         set: impl FnOnce(&mut super::table::Slot),
     ) -> Result<Key, Error> {
         let mut state = self.lock();
-        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
+        let refusal = state.refusal_on(opened, operation);
+        if let Some(error) = refusal.or_else(|| state.saturation(operation)) {
             return Err(error);
         }
-        let index = state.begin(operation, file, Held::Nothing);
+        let index = state.begin(operation, opened.file, Held::Nothing);
         set(&mut state.slots[index]);
         state.admit(index, class);
         let key = state.key(index);
@@ -88,11 +90,11 @@ impl Core {
         Ok(key)
     }
 
-    pub(crate) fn sync(&self, file: u32, kind: SyncKind) -> Result<Key, Error> {
+    pub(crate) fn sync(&self, file: &Opened, kind: SyncKind) -> Result<Key, Error> {
         self.on_file(Operation::Sync, Class::Sync, file, |slot| slot.sync_kind = kind)
     }
 
-    pub(crate) fn truncate(&self, file: u32, len: u64) -> Result<Key, Error> {
+    pub(crate) fn truncate(&self, file: &Opened, len: u64) -> Result<Key, Error> {
         if len > self.limits.offset_max {
             let error = Error::new(ErrorKind::InvalidInput, Operation::Truncate);
             return Err(error.because("the size is past the platform's maximum"));
@@ -100,20 +102,23 @@ impl Core {
         self.on_file(Operation::Truncate, Class::Truncate, file, |slot| slot.at = len)
     }
 
-    pub(crate) fn size(&self, file: u32) -> Result<Key, Error> {
+    pub(crate) fn size(&self, file: &Opened) -> Result<Key, Error> {
         self.on_file(Operation::Size, Class::Read, file, |_| ())
     }
 
     /// Closes one handle of a file. Its place is reserved: it is refused only without a driver.
-    pub(crate) fn close(&self, file: u32) -> Result<Key, Error> {
+    pub(crate) fn close(&self, opened: &Opened) -> Result<Key, Error> {
         let mut state = self.lock();
         if state.ring.is_none() || state.dead.is_some() {
             return Err(state
                 .refusal(Operation::Close)
                 .unwrap_or_else(|| Error::new(ErrorKind::Closed, Operation::Close)));
         }
+        if !opened.close() {
+            return Err(Error::new(ErrorKind::Closed, Operation::Close));
+        }
         let index = state.begin(Operation::Close, NONE, Held::Nothing);
-        state.close(index, file);
+        state.close(index, opened.file);
         let key = state.key(index);
         self.leave(state);
         Ok(key)
