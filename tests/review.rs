@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use littoral::platform::faulty::{Faults, Faulty, OpKind, Outcome, Permille, Rule, Script};
 use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
-use littoral::platform::{
-    Cqe, Direct, Doorbell, Full, Native, Op, Ring, Setup, Sqe,
-};
+use littoral::platform::{Cqe, Direct, Doorbell, Full, Native, Op, Ring, Setup, Sqe};
 use littoral::*;
 
 fn setup() -> Setup {
@@ -44,7 +42,10 @@ fn page(byte: u8) -> Shared {
 }
 
 /// Runs `act` elsewhere; `None` if it has not come back in time.
-fn in_time<T: Send + 'static>(limit: Duration, act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+fn in_time<T: Send + 'static>(
+    limit: Duration,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || tell.send(act()));
     told.recv_timeout(limit).ok()
@@ -82,7 +83,11 @@ fn s1_a_refused_and_detached_write_fails_the_sync() {
     wait(&*io, a).unwrap();
     wait(&*io, b).unwrap();
     let commit = wait(&*io, file.sync(SyncKind::Data));
-    assert_eq!(commit.map_err(|e| e.kind()), Err(ErrorKind::WriteLost), "the third page is nowhere");
+    assert_eq!(
+        commit.map_err(|e| e.kind()),
+        Err(ErrorKind::WriteLost),
+        "the third page is nowhere"
+    );
 }
 
 /// S1: a failure that a sync has told is told once.
@@ -221,7 +226,16 @@ impl Gate {
         *self.holds.lock().unwrap() = Some(which);
     }
     fn pass(&self, op: &Op) {
-        let holds = { let mut holds = self.holds.lock().unwrap(); match *holds { Some(which) if which(op) => { *holds = None; true } _ => false } };
+        let holds = {
+            let mut holds = self.holds.lock().unwrap();
+            match *holds {
+                Some(which) if which(op) => {
+                    *holds = None;
+                    true
+                }
+                _ => false,
+            }
+        };
         if holds {
             self.held.fetch_add(1, Ordering::SeqCst);
             let mut open = self.open.lock().unwrap();
@@ -455,7 +469,9 @@ fn f1_a_full_table_creates_nothing() {
 fn f3_close_against_read_on_two_threads() {
     let folder = tempfile::tempdir().unwrap();
     let root = Some(folder.path().to_str().unwrap().to_owned());
-    let io = start_on(Box::new(Native::new(&Setup { root, in_flight: 64 }).unwrap()), Config::new()).unwrap();
+    let io =
+        start_on(Box::new(Native::new(&Setup { root, in_flight: 64 }).unwrap()), Config::new())
+            .unwrap();
     for (name, byte) in [("mine", 1), ("other", 2)] {
         let file = open(&io, name);
         wait(&*io, file.pwrite(0, page(byte))).unwrap();
@@ -495,7 +511,9 @@ fn f3_close_against_read_on_two_threads() {
 fn c5_a_polling_thread_beside_a_waiting_one() {
     let folder = tempfile::tempdir().unwrap();
     let root = Some(folder.path().to_str().unwrap().to_owned());
-    let io = start_on(Box::new(Native::new(&Setup { root, in_flight: 64 }).unwrap()), Config::new()).unwrap();
+    let io =
+        start_on(Box::new(Native::new(&Setup { root, in_flight: 64 }).unwrap()), Config::new())
+            .unwrap();
     let file = open(&io, "f");
     wait(&*io, file.pwrite(0, page(1))).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
