@@ -27,7 +27,8 @@ pub struct Completion<T> {
 
 enum Inner {
     Slot(Arc<Core>, Key),
-    Refused(Arc<Core>, Error),
+    /// With its place among the failures of its file, if it has one.
+    Refused(Arc<Core>, Error, Option<(u32, u64)>),
     Taken,
 }
 
@@ -38,10 +39,16 @@ impl<T> Completion<T> {
             Ok(key) => Inner::Slot(core, key),
             Err(error) => {
                 core.count_refusal();
-                Inner::Refused(core, error)
+                Inner::Refused(core, error, None)
             }
         };
         Completion { inner, result: PhantomData }
+    }
+
+    /// As `new`, of an operation that changes a file and was refused.
+    pub(crate) fn refused(core: &Arc<Core>, error: Error, unseen: Option<(u32, u64)>) -> Self {
+        core.count_refusal();
+        Completion { inner: Inner::Refused(Arc::clone(core), error, unseen), result: PhantomData }
     }
 
     /// Asks for the operation's end. It ends at its own completion, with what happened: done, or
@@ -65,7 +72,10 @@ impl<T: Outcome> Completion<T> {
                 let outcome = core.try_take(*key)?;
                 outcome.map(|value| T::from_value(value, core))
             }
-            Inner::Refused(_, error) => Err(error.clone()),
+            Inner::Refused(core, error, unseen) => {
+                see(core, *unseen, true);
+                Err(error.clone())
+            }
             Inner::Taken => return None,
         };
         // Nothing to detach any more.
@@ -81,7 +91,10 @@ impl<T: Outcome> Completion<T> {
         });
         match core::mem::replace(&mut self.inner, Inner::Taken) {
             Inner::Slot(core, key) => core.on_finish(key, callback),
-            Inner::Refused(core, error) => core.call_back(callback, Err(error)),
+            Inner::Refused(core, error, unseen) => {
+                see(&core, unseen, true);
+                core.call_back(callback, Err(error));
+            }
             Inner::Taken => {}
         }
     }
@@ -89,9 +102,17 @@ impl<T: Outcome> Completion<T> {
 
 impl<T> Drop for Completion<T> {
     fn drop(&mut self) {
-        if let Inner::Slot(core, key) = &self.inner {
-            core.detach(*key);
+        match &self.inner {
+            Inner::Slot(core, key) => core.detach(*key),
+            Inner::Refused(core, _, unseen) => see(core, *unseen, false),
+            Inner::Taken => {}
         }
+    }
+}
+
+fn see(core: &Core, unseen: Option<(u32, u64)>, taken: bool) {
+    if let Some(unseen) = unseen {
+        core.refusal_seen(unseen, taken);
     }
 }
 
@@ -106,7 +127,10 @@ impl<T: Outcome> Future for Completion<T> {
                 None => return Poll::Pending,
                 Some(outcome) => outcome.map(|value| T::from_value(value, core)),
             },
-            Inner::Refused(_, error) => Err(error.clone()),
+            Inner::Refused(core, error, unseen) => {
+                see(core, *unseen, true);
+                Err(error.clone())
+            }
             Inner::Taken => panic!("a completion was polled after it gave its result"),
         };
         self.inner = Inner::Taken;

@@ -80,7 +80,13 @@ impl RingFile {
             None => error.on(Arc::clone(&self.opened.name)),
             Some(_) => error,
         };
-        Completion::new(&self.core, started.map_err(named))
+        match started.map_err(named) {
+            Err(error) => {
+                let unseen = self.core.remember_refusal(&self.opened, &error);
+                Completion::refused(&self.core, error, unseen)
+            }
+            started => Completion::new(&self.core, started),
+        }
     }
 
     /// A first look; what another thread closes meanwhile the engine sees under its lock.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use littoral_platform::Handle;
 
 use super::barrier::Barrier;
+use super::lost::Failures;
 use super::table::NONE;
 use crate::Error;
 
@@ -27,10 +28,8 @@ pub(crate) struct OpenFile {
     pub(crate) tails: [u32; 2],
     /// The sync that is queued and could be joined.
     pub(crate) queued_sync: u32,
-    /// Failed writes and truncates that nobody took yet: order of admission, slot.
-    pub(crate) failures: Vec<(u64, u32)>,
-    /// The first of those whose completion is gone.
-    pub(crate) lost: Option<(u64, Error)>,
+    /// Failed writes and truncates that nobody took yet.
+    pub(crate) failures: Failures,
     pub(crate) closing: Closing,
     /// Who waits for the close.
     pub(crate) closer: u32,
@@ -126,8 +125,7 @@ impl Files {
             barrier: Barrier::default(),
             tails: [NONE; 2],
             queued_sync: NONE,
-            failures: Vec::new(),
-            lost: None,
+            failures: Failures::default(),
             closing: Closing::No,
             closer: NONE,
             close_error: None,

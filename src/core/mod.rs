@@ -14,6 +14,7 @@ mod cancel;
 mod drain;
 mod files;
 mod held;
+mod lost;
 mod merge;
 mod names;
 mod now;
@@ -35,7 +36,7 @@ use littoral_platform::{Direct, Doorbell, Limits, Report, Ring};
 pub(crate) use held::{Held, Opened, Value};
 pub(crate) use table::{Callback, Key};
 
-use crate::{Config, Error, Statistics};
+use crate::{Config, Error, ErrorKind, Operation, Statistics};
 use state::{Delivery, Leftover, State};
 use table::{Notify, Stage};
 
@@ -137,6 +138,38 @@ impl Core {
 
     pub(crate) fn count_refusal(&self) {
         self.lock().statistics.refused += 1;
+    }
+
+    /// A change of a file was refused for want of room or for its arguments, which a sync must not
+    /// hide if nobody looks. Answers what to tell [`Core::refusal_seen`] with.
+    pub(crate) fn remember_refusal(&self, opened: &Opened, error: &Error) -> Option<(u32, u64)> {
+        let changes = matches!(
+            error.operation(),
+            Operation::Pwrite | Operation::Pwritev | Operation::Truncate
+        );
+        if !changes || !matches!(error.kind(), ErrorKind::Saturated | ErrorKind::InvalidInput) {
+            return None;
+        }
+        let mut state = self.lock();
+        if state.refusal_on(opened, error.operation()).is_some() {
+            return None;
+        }
+        state.sequence += 1;
+        let sequence = state.sequence;
+        state.files.get(opened.file).failures.add(sequence, error.clone());
+        Some((opened.file, sequence))
+    }
+
+    /// Somebody took the error of a refused operation, or dropped it unseen.
+    pub(crate) fn refusal_seen(&self, (file, sequence): (u32, u64), taken: bool) {
+        let mut state = self.lock();
+        // The file may be gone, and another one in its place: then this finds nothing.
+        let Some(entry) = state.files.try_get(file) else { return };
+        if taken {
+            entry.failures.take(sequence);
+        } else {
+            entry.failures.lose(sequence);
+        }
     }
 
     /// The result, if it was published.

@@ -205,7 +205,8 @@ impl State {
         }
         let mut covered = Vec::new();
         for member in chain {
-            match self.lost_before(file, self.slots[member].sequence) {
+            let sequence = self.slots[member].sequence;
+            match self.files.get(file).failures.tell(sequence) {
                 Some(cause) => {
                     let lost = Error::new(ErrorKind::WriteLost, Operation::Sync).caused_by(cause);
                     let error = self.describe(member, lost);

@@ -196,15 +196,19 @@ impl State {
         // A sync that never ran has lost nothing.
         let nothing_lost = operation == Operation::Sync
             && outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
-        let (sequence, failed) = (slot.sequence, outcome.is_err() && !nothing_lost);
+        let sequence = slot.sequence;
+        let failure = match &outcome {
+            Err(error) if is_covered(operation) && !nothing_lost => Some(error.clone()),
+            _ => None,
+        };
         slot.outcome = Some(outcome);
         self.ended.push_back(index);
         if file == NONE {
             return;
         }
         let entry = self.files.get(file);
-        if failed && is_covered(operation) {
-            entry.failures.push((sequence, index));
+        if let Some(error) = failure {
+            entry.failures.add(sequence, error);
         }
         entry.pins -= 1;
         let mut ready = core::mem::take(&mut self.ready);
@@ -248,8 +252,7 @@ impl State {
         let slot = &mut self.slots[index];
         let outcome = slot.outcome.take().expect("a published operation has its result");
         if outcome.is_err() && slot.file != NONE {
-            // The file may be gone, and another one in its place: then this finds nothing.
-            self.take_failure(index);
+            self.take_failure(index, true);
         }
         self.free(index);
         outcome
@@ -263,13 +266,8 @@ impl State {
             if let Ok(Value::File(opened)) = &outcome {
                 let file = opened.file;
                 self.let_go(file);
-            } else if let Err(error) = &outcome
-                && slot.file != NONE
-            {
-                let error = error.clone();
-                if let Some(sequence) = self.take_failure(index) {
-                    self.remember_lost(index, sequence, error);
-                }
+            } else if outcome.is_err() && slot.file != NONE {
+                self.take_failure(index, false);
             }
             self.leftovers.push(Leftover::Outcome(outcome));
         }
@@ -283,33 +281,15 @@ impl State {
         }
     }
 
-    /// Takes a slot's failure out of its file's list.
-    fn take_failure(&mut self, index: u32) -> Option<u64> {
-        let file = self.slots[index].file;
-        let sequence = self.slots[index].sequence;
-        let failures = &mut self.files.try_get(file)?.failures;
-        let place = failures.iter().position(|failure| *failure == (sequence, index))?;
-        Some(failures.swap_remove(place).0)
-    }
-
-    fn remember_lost(&mut self, index: u32, sequence: u64, error: Error) {
-        let lost = &mut self.files.get(self.slots[index].file).lost;
-        if lost.as_ref().is_none_or(|(first, _)| sequence < *first) {
-            *lost = Some((sequence, error));
-        }
-    }
-
-    /// The first failure before `sequence` that nobody took; it is the asking sync's now.
-    pub(crate) fn lost_before(&mut self, file: u32, sequence: u64) -> Option<Error> {
-        let entry = self.files.get(file);
-        let untaken = entry.failures.iter().filter(|failure| failure.0 < sequence).min().copied();
-        let lost = entry.lost.as_ref().map(|lost| lost.0).filter(|first| *first < sequence);
-        match (untaken, lost) {
-            (Some((first, slot)), lost) if lost.is_none_or(|lost| first < lost) => {
-                self.slots[slot].outcome.as_ref()?.as_ref().err().cloned()
-            }
-            (_, Some(_)) => entry.lost.take().map(|(_, error)| error),
-            _ => None,
+    /// A slot's failure has no keeper any more: somebody took it, or nobody will.
+    fn take_failure(&mut self, index: u32, seen: bool) {
+        let (file, sequence) = (self.slots[index].file, self.slots[index].sequence);
+        // The file may be gone, and another one in its place: then this finds nothing.
+        let Some(entry) = self.files.try_get(file) else { return };
+        if seen {
+            entry.failures.take(sequence);
+        } else {
+            entry.failures.lose(sequence);
         }
     }
 
