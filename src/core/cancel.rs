@@ -41,7 +41,11 @@ impl State {
                 self.files.withdraw(&name, Waiter::Slot(index));
                 self.unprepare(index);
             }
-            (_, Operation::Room) => self.rooms.retain(|&waiting| waiting != index),
+            (_, Operation::Room) => {
+                self.rooms.retain(|&waiting| waiting != index);
+                // Those behind it may be content with less.
+                self.grant_room();
+            }
             (_, Operation::Shutdown) => self.shutdowns.retain(|&waiting| waiting != index),
             // A barrier lets go of it in `finish`.
             _ => {}

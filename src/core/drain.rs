@@ -5,6 +5,7 @@
 //! and its file are leaked, because the platform may still use them. Closing a ring does not wait
 //! for what is in it, so this waiting is all that stands between freed memory and the kernel.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use littoral_platform::clock;
@@ -45,7 +46,19 @@ impl Core {
             state.leftovers.push(Leftover::Ring(ring));
         }
         self.leave(state);
-        self.deliver();
+        self.deliver_all();
+    }
+
+    /// Tells everything there is: nobody steps any more. A callback that panics loses no other.
+    fn deliver_all(self: &Arc<Self>) {
+        let mut panicked = None;
+        while !self.lock().deliveries.is_empty() {
+            let told = catch_unwind(AssertUnwindSafe(|| self.deliver(usize::MAX)));
+            panicked = panicked.or(told.err());
+        }
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 
     /// Works until `unfinished` says no, the time is over, or nothing can be waited for here.

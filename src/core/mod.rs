@@ -92,7 +92,7 @@ impl Core {
                 state.pump();
                 state.submit();
             }
-            ring_bell = core::mem::take(&mut state.rings_bell) || !state.ended.is_empty();
+            ring_bell = state.rings_bell || !state.ended.is_empty();
         } else if !state.limits.may_block {
             ring_bell = !state.turn_asked && state.has_business();
             state.turn_asked |= ring_bell;
@@ -101,7 +101,11 @@ impl Core {
             state.pump();
             state.submit();
         }
-        let wake = state.followers > 0 && !(state.ended.is_empty() && state.deliveries.is_empty());
+        let news = core::mem::take(&mut state.rings_bell)
+            || !(state.ended.is_empty() && state.deliveries.is_empty());
+        // Where nobody leads, a follower has to take the lead for what is new.
+        let leaderless = !state.leader && (state.in_flight > 0 || !state.queue.is_empty());
+        let wake = state.followers > 0 && (news || leaderless);
         let mut leftovers = core::mem::take(&mut state.leftovers);
         drop(state);
         if ring_bell {

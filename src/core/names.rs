@@ -266,7 +266,7 @@ impl State {
         Ok(self.files.insert(name, stat.identity, handle, options.write))
     }
 
-    fn close_stray(&mut self, slot: u32) {
+    pub(crate) fn close_stray(&mut self, slot: u32) {
         if let Some(handle) = self.naming(slot).handle.take() {
             self.queue.urgent(Item::Close(None, handle));
         }

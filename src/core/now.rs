@@ -132,6 +132,8 @@ impl Core {
         let result = act(self);
         let mut state = self.lock();
         state.next_turn(name);
+        // Another thread may wait for the ring until the name is free.
+        state.rings_bell = true;
         self.leave(state);
         result
     }
@@ -153,11 +155,11 @@ impl Core {
                 continue;
             }
             if state.limits.may_block {
-                if state.leader {
-                    // Another thread waits for the ring, and will do the rest.
-                    drop(self.follow(state, Some(core::time::Duration::from_millis(1))));
-                } else if state.in_flight > 0 {
+                if state.in_flight > 0 && !state.leader {
                     drop(self.lead(state, None));
+                } else {
+                    // Another thread waits for the ring, or has the name: it does the rest.
+                    drop(self.follow(state, Some(core::time::Duration::from_millis(1))));
                 }
                 continue;
             }

@@ -69,6 +69,12 @@ impl Queue {
         }
     }
 
+    /// Drops the operations, which have ended; cancels and closes stay.
+    pub(crate) fn forget_slots(&mut self) {
+        self.continuations.clear();
+        self.fresh.clear();
+    }
+
     /// Puts `instead` in the place of `slot`, in order; false if it does not wait here.
     pub(crate) fn replace(
         &mut self,

@@ -12,6 +12,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use littoral_platform::{Errno, clock};
 
 use super::Core;
+use super::held::Held;
 use super::state::{Delivery, State};
 use super::table::NONE;
 use crate::{Error, ErrorKind, Status, Step, Wait};
@@ -60,6 +61,13 @@ impl State {
 
     /// Ends all that is unfinished. Memory that the ring may still touch is leaked.
     pub(crate) fn abandon(&mut self, kind: ErrorKind, code: Option<Errno>) {
+        // Nobody is left to be told later, of room, of the end of everything, of a close.
+        self.rooms.clear();
+        self.shutdowns.clear();
+        let files: Vec<u32> = self.files.all().collect();
+        for file in files {
+            self.files.get(file).closer = NONE;
+        }
         let unfinished: Vec<u32> =
             self.slots.alive().filter(|&slot| !self.slots[slot].is_over()).collect();
         let in_ring: Vec<u32> =
@@ -83,9 +91,12 @@ impl State {
                     let file = slot.file;
                     self.files.get(file).pins += 1;
                 }
+            } else if matches!(slot.held, Held::Naming(_)) {
+                self.close_stray(index);
             }
             self.finish(index, Err(error));
         }
+        self.queue.forget_slots();
     }
 
     pub(crate) fn publish_all(&mut self) {
@@ -108,7 +119,7 @@ impl Core {
         let (mut state, status) = self.progress(seen, wait, deadline);
         let delivered = state.delivered;
         let mut leftovers = core::mem::take(&mut state.leftovers);
-        let pending = !state.deliveries.is_empty();
+        let pending = state.deliveries.len();
         let told = status == Status::Delivered;
         if told && state.followers > 0 {
             self.followers.notify_all();
@@ -123,9 +134,7 @@ impl Core {
             leftovers.clear();
             self.return_leftovers(leftovers);
         }
-        if pending {
-            self.deliver();
-        }
+        self.deliver(pending);
         Step { delivered, status }
     }
 
@@ -224,8 +233,10 @@ impl Core {
 
     /// Tells what is to be told, one at a time from one queue, so that a nested or another thread's
     /// `step` goes on where a callback stays long or panics.
-    pub(crate) fn deliver(self: &Arc<Self>) {
-        loop {
+    ///
+    /// What is to be told only because of that waits for the next `step`, so that this one ends.
+    pub(crate) fn deliver(self: &Arc<Self>, count: usize) {
+        for _ in 0..count {
             let next = self.lock().deliveries.pop_front();
             match next {
                 None => return,
@@ -255,7 +266,9 @@ impl Core {
         self.lock().turn_asked = false;
         self.step(self.delivered(), Wait::No);
         let mut state = self.lock();
-        if !state.turn_asked && (!state.queue.is_empty() || !state.ended.is_empty()) {
+        let left =
+            !(state.queue.is_empty() && state.ended.is_empty() && state.deliveries.is_empty());
+        if left && !state.turn_asked {
             state.turn_asked = true;
             drop(state);
             self.doorbell.ring();
