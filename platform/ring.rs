@@ -313,8 +313,8 @@ pub unsafe trait Ring: Send {
     /// Hands every pushed entry to the platform, without waiting.
     ///
     /// # Errors
-    /// The platform takes no entries now (`EAGAIN`, `EBUSY`, `EINTR`: reap and try again) or is dead
-    /// (any other). What was pushed stays pushed.
+    /// The platform takes no entries now (`EAGAIN`, `EBUSY`, `EINTR`: reap and try again) or is
+    /// dead (any other). What was pushed stays pushed.
     fn submit(&mut self) -> Result<(), Errno>;
 
     /// How many entries were pushed and not submitted: what [`Doorbell::wait`] may submit.

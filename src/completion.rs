@@ -13,13 +13,13 @@ use crate::{Buffer, Error, File, Result};
 
 /// An operation that was submitted, and the way to its result.
 ///
-/// It can be [polled](Completion::try_take) by a loop that steps, [call back](Completion::on_finish),
-/// or be awaited. It makes no progress by itself: somebody has to call [`Io::step`](crate::Io::step)
-/// (in a browser the host does). Results arrive from `step` only. An operation that was refused is
-/// finished from the start.
+/// It can be [polled](Completion::try_take) by a loop that steps, [call
+/// back](Completion::on_finish), or be awaited. It makes no progress by itself: somebody has to
+/// call [`Io::step`](crate::Io::step) (in a browser the host does). Results arrive from `step`
+/// only. An operation that was refused is finished from the start.
 ///
 /// Dropping it detaches the operation, which runs on and frees what it owns at its own end.
-#[must_use = "dropping a completion detaches its operation; a failure would go unseen until the next sync"]
+#[must_use = "dropped, it is detached, and a failure goes unseen until the next sync"]
 pub struct Completion<T> {
     inner: Inner,
     result: PhantomData<fn() -> T>,

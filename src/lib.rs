@@ -1,7 +1,7 @@
 //! One completion-based file API for databases: `io_uring` on Linux servers, OPFS in browsers.
 //!
-//! See [`Io`] for drivers, [`File`] for files, [`Completion`] for results, [`Buffer`] and [`Shared`]
-//! for memory.
+//! See [`Io`] for drivers, [`File`] for files, [`Completion`] for results, [`Buffer`] and
+//! [`Shared`] for memory.
 //!
 //! ```
 //! use littoral::{Buffer, Config, OpenOptions, SyncKind, block_on, start};

@@ -1,5 +1,5 @@
-//! The engine against a plain vector on the real kernel, honest and made faulty. (On simulated rings
-//! that is `simulation.rs`.)
+//! The engine against a plain vector on the real kernel, honest and made faulty. (On simulated
+//! rings that is `simulation.rs`.)
 //!
 //! Each seed is a script of batches. Within a batch writes do not overlap (overlapping operations
 //! in flight have no order), a truncate may stand between them, some are vectored, and some

@@ -37,8 +37,8 @@ impl Access for Browser {
 
     unsafe fn write(&self, at: f64, from: *const u8, len: usize) -> Result<f64, Errno> {
         self.options.set_at_f64(at);
-        // SAFETY: the caller's promise that the bytes may be read, so they are initialised; the view
-        // as in `read`.
+        // SAFETY: the caller's promise that the bytes may be read, so they are initialised; the
+        // view as in `read`.
         let bytes = unsafe { core::slice::from_raw_parts(from, len) };
         self.file
             .write_with_u8_array_and_options(bytes, &self.options)

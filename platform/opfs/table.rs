@@ -62,7 +62,8 @@ impl<A: Access> Table<A> {
     /// Executes an operation on an open file; `EAGAIN` for one on a name, which needs the host.
     ///
     /// # Safety
-    /// All that the operation points to is alive, and accessible as it asks, until the call returns.
+    /// All that the operation points to is alive, and accessible as it asks, until the call
+    /// returns.
     pub(super) unsafe fn call(&mut self, op: &Op) -> Result<u64, Errno> {
         let Table { places, staging, free: _ } = self;
         match *op {

@@ -102,7 +102,7 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
 
 /// A length as the entry's 32 bits. What is cut off is a short count, never a wrapped one.
 #[inline]
-#[allow(clippy::cast_possible_truncation)] // `BYTES_PER_CALL` is below 2^31.
+#[expect(clippy::cast_possible_truncation, reason = "`BYTES_PER_CALL` is below 2^31")]
 fn len(span: Span) -> u32 {
     span.len.min(BYTES_PER_CALL) as u32
 }

@@ -243,7 +243,7 @@ unsafe impl Ring for Uring {
         // SAFETY: the holder of `&Uring` keeps away the holder of `&mut Uring`, the one writer of
         // the queue; the queue's object is gone before anybody else of this side can come.
         let queued = unsafe { self.bell.ring.submission_shared() }.len();
-        #[allow(clippy::cast_possible_truncation)] // The queue's own length is a `u32`.
+        #[expect(clippy::cast_possible_truncation, reason = "the queue's own length is a `u32`")]
         let queued = queued as u32;
         queued
     }

@@ -1,4 +1,5 @@
-//! The one raw allocation: memory with a counted header, unique as a `Buffer`, frozen as a `Shared`.
+//! The one raw allocation: memory with a counted header, unique as a `Buffer`, frozen as a
+//! `Shared`.
 //!
 //! Every piece of memory that an operation may own is a pointer into some allocation, and a
 //! [`Header`] that counts who holds it and knows how to give it back. Where the header lies is its
@@ -304,7 +305,8 @@ impl From<&[u8]> for Buffer {
     }
 }
 
-/// A vector taken apart: its bytes are used through the buffer only, so no `Vec` may exist meanwhile.
+/// A vector taken apart: its bytes are used through the buffer only, so no `Vec` may exist
+/// meanwhile.
 struct VecMemory {
     ptr: NonNull<u8>,
     capacity: usize,

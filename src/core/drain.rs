@@ -88,7 +88,8 @@ impl Core {
 const ROUNDS_WITHOUT_WAITING: u32 = 64;
 
 impl super::State {
-    /// A file's users are gone with the driver. It is closed, unless something of it is in the ring.
+    /// A file's users are gone with the driver. It is closed, unless something of it is in the
+    /// ring.
     fn release_all(&mut self, file: u32) {
         let entry = self.files.get(file);
         if entry.users > 0 {

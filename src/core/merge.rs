@@ -1,15 +1,15 @@
 //! Operations that travel in one entry: adjacent reads, adjacent writes, syncs that wait together.
 //!
-//! A chain is a list of slots of one file, linked by `next`; its first slot, the head, stands for it
-//! in the queue and in the ring. A new transfer is compared with its file's last queued one of the
-//! same direction and nothing else, so the price does not grow with the queue; what is pushed, or
-//! lies before a sync or truncate, is never joined.
+//! A chain is a list of slots of one file, linked by `next`; its first slot, the head, stands for
+//! it in the queue and in the ring. A new transfer is compared with its file's last queued one of
+//! the same direction and nothing else, so the price does not grow with the queue; what is pushed,
+//! or lies before a sync or truncate, is never joined.
 //!
-//! Whatever the entry comes back with is shared out from the first member on. Worked example: writes
-//! of 4096 bytes at 0, 4096 and 8192 travel as one entry of 12288; the ring answers 5000. The first
-//! is done, the second has 904 bytes of 4096, and the chain of the second and third goes on at 5000.
-//! Had the ring then failed, both would be issued again one by one, and each would tell its own
-//! outcome.
+//! Whatever the entry comes back with is shared out from the first member on. Worked example:
+//! writes of 4096 bytes at 0, 4096 and 8192 travel as one entry of 12288; the ring answers 5000.
+//! The first is done, the second has 904 bytes of 4096, and the chain of the second and third goes
+//! on at 5000. Had the ring then failed, both would be issued again one by one, and each would tell
+//! its own outcome.
 
 use super::state::State;
 use super::table::{NONE, Stage};

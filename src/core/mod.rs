@@ -1,10 +1,10 @@
 //! The engine: everything that gives I/O its meaning, above any ring.
 //!
 //! An operation is a slot in a table. It passes through: the name or the file's barrier it may have
-//! to wait for (`names`, `barrier`), the queue (`overflow`), where neighbours join it (`merge`), the
-//! ring (`push`), the answers to its entries (`reap`), its end (`state`), and the next `step`, which
-//! publishes its result. Cancelling may take it out at any point (`cancel`), and so does the end of
-//! the driver (`drain`).
+//! to wait for (`names`, `barrier`), the queue (`overflow`), where neighbours join it (`merge`),
+//! the ring (`push`), the answers to its entries (`reap`), its end (`state`), and the next `step`,
+//! which publishes its result. Cancelling may take it out at any point (`cancel`), and so does the
+//! end of the driver (`drain`).
 //!
 //! One lock guards all of it. Under that lock only our own code runs: what belongs to the user
 //! (wakers, callbacks, owners of buffers, results) is moved out and dropped or called after it.

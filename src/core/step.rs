@@ -1,9 +1,10 @@
 //! Making progress: who waits for the ring, who waits for that one, and when results are told.
 //!
-//! One thread at a time, the leader, waits for the ring, without holding the lock; others park until
-//! something was delivered or the lead is free. A thread that submits meanwhile starts its entries
-//! itself. Telling comes last: when the first callback runs, every result of the batch is published,
-//! other threads are awake and the lead is given up, so a callback may do anything, also `step`.
+//! One thread at a time, the leader, waits for the ring, without holding the lock; others park
+//! until something was delivered or the lead is free. A thread that submits meanwhile starts its
+//! entries itself. Telling comes last: when the first callback runs, every result of the batch is
+//! published, other threads are awake and the lead is given up, so a callback may do anything, also
+//! `step`.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;

@@ -5,8 +5,8 @@
 //! call from there.
 //!
 //! Worked example: parts of 3, 0, 5 and 4 bytes, the last two adjacent in one allocation. The first
-//! call is two spans, of 3 and of 9 bytes. The ring answers 5. The cursor moves to part 2, offset 2,
-//! and the next call is one span of 3 + 4 = 7 bytes. The ring answers 7: done.
+//! call is two spans, of 3 and of 9 bytes. The ring answers 5. The cursor moves to part 2, offset
+//! 2, and the next call is one span of 3 + 4 = 7 bytes. The ring answers 7: done.
 
 use littoral_platform::Span;
 

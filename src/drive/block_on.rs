@@ -55,8 +55,8 @@ pub fn block_on<F: Future>(io: &Arc<dyn Io>, future: F) -> Result<F::Output> {
 /// Waits for one operation, stepping `io` meanwhile.
 ///
 /// # Errors
-/// The operation's own, and [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for something
-/// that only the browser's own turn can do; the operation then runs on, detached.
+/// The operation's own, and [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for
+/// something that only the browser's own turn can do; the operation then runs on, detached.
 #[expect(private_bounds, reason = "the results of operations are a closed set")]
 pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T> {
     loop {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fills an empty folder with a Rust compiler that knows wasm32-unknown-unknown, made of Debian's
-# packages: for machines where rustup cannot add the target. Called by setup.sh; takes a minute or two.
+# packages: for machines where rustup cannot add the target. Called by setup.sh; takes a minute or
+# two.
 #
 #   wasm-sysroot.sh FOLDER
 #

@@ -33,8 +33,8 @@ pub trait Stage {
     /// Lets everything else go on for a moment: the pump, other threads, the kernel.
     fn turn(&self) -> Later<'_, ()>;
 
-    /// The bytes of a file, read past the driver, by whatever else reads files here. `None` if there
-    /// is no such file.
+    /// The bytes of a file, read past the driver, by whatever else reads files here. `None` if
+    /// there is no such file.
     fn outside<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome<Option<Vec<u8>>>>;
 
     /// Makes a directory.

@@ -1,13 +1,13 @@
 //! What the contract promises, as checks that every backend runs.
 //!
 //! A [`Check`] is an async function over a [`Ctx`], which makes drivers on the storage under test.
-//! All of them stand in one table, [`checks`]. A runner gives a [`Stage`] (a backend and what can be
-//! seen of its storage from outside), drives the futures, and prints one [`Row`] per check.
+//! All of them stand in one table, [`checks`]. A runner gives a [`Stage`] (a backend and what can
+//! be seen of its storage from outside), drives the futures, and prints one [`Row`] per check.
 //!
 //! Checks never block: they await completions, so that the same code runs in a browser's worker.
 //! They assert through [`ensure!`] and its kin, which count: a check that ends without having
-//! asserted anything has failed. What a platform cannot do is a [`Need`] that its stage lacks, and a
-//! skip for that reason must stand in `exceptions.toml`, or it is a failure too.
+//! asserted anything has failed. What a platform cannot do is a [`Need`] that its stage lacks, and
+//! a skip for that reason must stand in `exceptions.toml`, or it is a failure too.
 //!
 //! # What the compiler checks
 //! B1: while an operation has its memory, safe code can neither reach it nor write it.
@@ -39,8 +39,8 @@
 //! # Ok(())
 //! # }
 //! ```
-//! C4: results are owned, so that dropping the driver or the file first is no danger, and this, which
-//! differs from the ones above by nothing else, compiles.
+//! C4: results are owned, so that dropping the driver or the file first is no danger, and this,
+//! which differs from the ones above by nothing else, compiles.
 //! ```
 //! # async fn check(file: &dyn littoral::File) -> littoral::Result<()> {
 //! let buffer = littoral::Buffer::with_capacity(16);

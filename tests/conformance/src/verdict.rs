@@ -75,7 +75,9 @@ macro_rules! ensure {
 /// Asserts that two values are equal.
 #[macro_export]
 macro_rules! ensure_eq {
-    ($left:expr, $right:expr $(,)?) => { $crate::ensure_eq!($left, $right, "{}", stringify!($left)) };
+    ($left:expr, $right:expr $(,)?) => {
+        $crate::ensure_eq!($left, $right, "{}", stringify!($left))
+    };
     ($left:expr, $right:expr, $($text:tt)+) => {{
         let (left, right) = (&$left, &$right);
         $crate::ensure!(*left == *right, "{}: {left:?} instead of {right:?}", format!($($text)+));
