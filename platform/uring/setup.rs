@@ -292,8 +292,8 @@ pub(super) fn assemble(
             may_block: true,
             executes_at_submit: false,
             one_handle_per_file: false,
-            // On ext4 each buffered write is a trip to a kernel worker, and those of one file go one
-            // by one: 64 adjacent pages are written six times faster as four entries.
+            // On ext4 each buffered write is a trip to a kernel worker, and those of one file go
+            // one by one: 64 adjacent pages are written six times faster as four entries.
             write_call_cost: 64 * 1024,
             read_call_cost: 0,
         },

@@ -1,13 +1,13 @@
 //! The failures of one file's writes and truncates that nobody has taken yet.
 //!
 //! A sync must not say that all is durable while a failure before it is known to nobody. So each
-//! failure stays here until its completion is taken. One whose completion was dropped is *lost*: the
-//! next sync tells it, and is its taker.
+//! failure stays here until its completion is taken. One whose completion was dropped is *lost*:
+//! the next sync tells it, and is its taker.
 //!
-//! Lost ones are kept in two places, the first and the last, however many there are. Worked example:
-//! writes 5, 9 and 12 are lost, and sync 7 waits among them. It tells 5. What is between 7 and 12 is
-//! not known any more, so whatever sync comes next is told the failure of 12: better once too often
-//! than never.
+//! Lost ones are kept in two places, the first and the last, however many there are. Worked
+//! example: writes 5, 9 and 12 are lost, and sync 7 waits among them. It tells 5. What is between 7
+//! and 12 is not known any more, so whatever sync comes next is told the failure of 12: better once
+//! too often than never.
 
 use crate::Error;
 

@@ -15,8 +15,8 @@ mod row;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Runs once, when the module is loaded. A panic ends the module with a bare `unreachable`; its text
-/// would be lost unless it were written somewhere first.
+/// Runs once, when the module is loaded. A panic ends the module with a bare `unreachable`; its
+/// text would be lost unless it were written somewhere first.
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|info| {
@@ -25,8 +25,8 @@ pub fn start() {
     }));
 }
 
-/// Runs the conformance suite on the backend `opfs` or `faulty-opfs`: the checks whose clause or name
-/// contains `filter`. `on_row` gets each row as JSON, and all of them are the answer.
+/// Runs the conformance suite on the backend `opfs` or `faulty-opfs`: the checks whose clause or
+/// name contains `filter`. `on_row` gets each row as JSON, and all of them are the answer.
 #[wasm_bindgen]
 pub async fn run_conformance(
     backend: String,
@@ -50,7 +50,8 @@ pub async fn ring_self_test(on_row: js_sys::Function) -> String {
     row::to_json(&ring::checks::everywhere(&on_row).await)
 }
 
-/// The same for a browser that was told to grant the origin some MiB only: more than 1, less than 64.
+/// The same for a browser that was told to grant the origin some MiB only: more than 1, less than
+/// 64.
 #[wasm_bindgen]
 pub async fn ring_out_of_space(on_row: js_sys::Function) -> String {
     row::to_json(&ring::checks::with_a_small_quota(&on_row).await)

@@ -55,6 +55,8 @@
 //! # }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod checks;
 mod ctx;
 mod exceptions;
