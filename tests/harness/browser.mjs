@@ -72,8 +72,12 @@ export class Session {
   #gone;
   #closing = false;
 
-  /** Starts `browser` on the harness page of the server at `url`; a failed start is tried again. */
-  static async start(browser, url) {
+  /**
+   * Starts `browser` on the harness page of the server at `url`; a failed start is tried again.
+   * `quota` is what the origin may store, in bytes; `incognito` keeps it in memory. Both are of
+   * Chromium alone.
+   */
+  static async start(browser, url, { quota, incognito = false } = {}) {
     const kind = BROWSERS[browser];
     const program = find(kind.programs);
     if (program === undefined) {
@@ -82,7 +86,7 @@ export class Session {
     for (let attempt = 1; ; attempt += 1) {
       const session = new Session(browser);
       try {
-        await session.#start(program, url);
+        await session.#start(program, url, { quota, incognito });
         return session;
       } catch (error) {
         await session.close();
@@ -100,7 +104,7 @@ export class Session {
     this.name = name;
   }
 
-  async #start(program, url) {
+  async #start(program, url, { quota, incognito }) {
     const kind = BROWSERS[this.name];
     this.#profile = mkdtempSync(join(scratch(), `${this.name}-`));
     const home = join(this.#profile, 'home');
@@ -131,8 +135,14 @@ export class Session {
     });
     // Only calls wait for this; between them nobody does.
     this.#gone.catch(() => {});
-    const page = await this.#browser.newPage();
+    const context = incognito ? await this.#browser.createBrowserContext() : this.#browser;
+    const page = await context.newPage();
     this.#page = page;
+    if (quota !== undefined) {
+      const { origin } = new URL(url);
+      const session = await page.createCDPSession();
+      await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: quota });
+    }
     const crash = new Promise((_, reject) => {
       page.once('error', (error) => reject(new Error(`${this.name}: ${oneLine(error)}`)));
     });

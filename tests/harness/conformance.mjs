@@ -89,15 +89,28 @@ export function inBrowser(browser, backend, { url, seed, filter, onRow }) {
   return rowsOf({ browser, backend, url, onRow }, 'run_conformance', args);
 }
 
-/** Runs what the module knows to check of its ring alone, below the engine. */
-export function ringInBrowser(browser, { url, onRow }) {
-  return rowsOf({ browser, backend: 'opfs', url, onRow }, 'ring_self_test', []);
+/** What the module knows to check of its ring alone, below the engine, and in which browser. */
+export const RING = [
+  { name: 'default', call: 'ring_self_test', options: {} },
+  { name: 'incognito', call: 'ring_self_test', options: { incognito: true } },
+  // Chromium says that there is no room in two ways: on disk it throws, in memory it counts.
+  { name: 'small quota', call: 'ring_out_of_space', options: { quota: 8 << 20 } },
+  {
+    name: 'small quota, incognito',
+    call: 'ring_out_of_space',
+    options: { quota: 8 << 20, incognito: true },
+  },
+];
+
+/** Runs one of them. */
+export function ringInBrowser(browser, { name, call, options }, { url, onRow }) {
+  return rowsOf({ browser, backend: 'opfs', mode: name, url, onRow }, call, [], options);
 }
 
 /** Calls an export that tells rows one by one and at its end all of them. */
-async function rowsOf({ browser, backend, url, onRow }, name, args) {
-  const session = await Session.start(browser, url);
-  const rows = new Rows({ backend, browser, isolated: session.isolated }, onRow);
+async function rowsOf({ url, onRow, ...context }, name, args, options) {
+  const session = await Session.start(context.browser, url, options);
+  const rows = new Rows({ ...context, isolated: session.isolated }, onRow);
   let unreadable;
   try {
     const all = await session.call(name, args, (text) => {

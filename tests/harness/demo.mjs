@@ -109,6 +109,7 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
         bar.stop();
         comparison.state('rows', browser, there.rows);
         answers(browser, answersOfBrowser(there.answers));
+        answers(`${browser}, direct scan`, there.scan);
 
         const exported = `${browser}.redb`;
         await session.exportFile(there.file, `/shelf/${exported}`);
@@ -121,7 +122,7 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
 
         await session.importFile('imported.redb', '/shelf/native.redb');
         const foreign = await call('demo_open', 'imported.redb');
-        answers(`${browser}, file of native`, foreign.answers ?? foreign);
+        answers(`${browser}, file of native`, foreign.answers);
         const same = digest === nativeDigest ? 'identical' : 'not identical';
         say(`demo: the files made natively and in ${browser} are ${same}`);
       } finally {

@@ -7,7 +7,7 @@ import { dist } from './paths.mjs';
 import { serve } from './server.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages } from './stages.mjs';
-import { inBrowser, leftOut, native, NATIVE, ringInBrowser, WEB } from './conformance.mjs';
+import { inBrowser, leftOut, native, NATIVE, RING, ringInBrowser, WEB } from './conformance.mjs';
 import { selfTest } from './selftest.mjs';
 import { WRONG } from './outcome.mjs';
 
@@ -75,10 +75,12 @@ async function conformance(stages, tools, { filter, seed }, report) {
       report.versions.chromium = version;
       return rows;
     };
-    await checks('ring chromium', async () => {
-      needed();
-      return noted(await ringInBrowser('chromium', { url, onRow }));
-    });
+    for (const kind of RING) {
+      await checks(`ring chromium, ${kind.name}`, async () => {
+        needed();
+        return noted(await ringInBrowser('chromium', kind, { url, onRow }));
+      });
+    }
     for (const backend of WEB) {
       await checks(`conformance ${backend} chromium`, async () => {
         needed();
