@@ -75,29 +75,23 @@ impl RedbFile {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // A panic in the middle of a wait loses that write's outcome here, and the driver fails the
-        // next sync for it; all else in the queue is as it was.
+        // A panic in the middle of a wait leaves it consistent, see `Queue::drain`.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives up room in the driver, or waits for someone else to.
-    fn make_room(&self, queue: &mut Queue) -> Result<()> {
-        if queue.is_empty() { wait(&*self.io, self.io.room(1)) } else { queue.drain(&*self.io) }
-    }
-
-    /// Executes an operation; one that the driver has no room for is submitted again.
+    /// Executes an operation; one that the driver has no room for is submitted again when it has.
     fn run<T>(&self, attempt: impl Fn(&dyn Io, &dyn File) -> Result<T>) -> Result<T> {
         loop {
             match attempt(&*self.io, &*self.file) {
-                Err(e) if e.kind() == ErrorKind::Saturated => self.make_room(&mut self.queue())?,
+                Err(e) if e.kind() == ErrorKind::Saturated => wait(&*self.io, self.io.room(1))?,
                 outcome => return outcome,
             }
         }
     }
 
-    /// Waits for all queued writes; fails if one of them, or any before, did.
+    /// Writes all that is queued and waits for it; fails if any of it, or any before, did.
     fn settle(&self) -> Result<()> {
-        self.queue().drain(&*self.io)
+        self.queue().drain(&*self.io, &*self.file)
     }
 
     /// Reads, and says how much there was.
@@ -131,7 +125,7 @@ impl StorageBackend for RedbFile {
             let mut queue = self.queue();
             queue.check()?;
             if queue.overlaps(offset, end) {
-                queue.drain(&*self.io)?;
+                queue.drain(&*self.io, &*self.file)?;
             }
             !queue.is_empty()
         };
@@ -154,7 +148,7 @@ impl StorageBackend for RedbFile {
         self.settle()?;
         self.run(|io, file| wait(io, file.sync(SyncKind::Data))).map_err(|error| {
             // What a flush failed to store may look stored to the next one.
-            self.queue().fail(&error);
+            self.queue().fail(error.clone());
             io::Error::from(error)
         })
     }
@@ -165,39 +159,29 @@ impl StorageBackend for RedbFile {
         if data.is_empty() {
             return Ok(());
         }
-        let end = offset.saturating_add(data.len() as u64);
-        let from = Shared::from(Buffer::from(data));
-        if queue.overlaps(offset, end) || queue.is_full(data.len()) {
-            queue.drain(&*self.io)?;
+        let bytes = Shared::from(Buffer::from(data));
+        if let Err(bytes) = queue.try_push(offset, bytes) {
+            queue.drain(&*self.io, &*self.file)?;
+            queue.try_push(offset, bytes).expect("an empty queue takes anything");
         }
-        loop {
-            let mut done = self.file.pwrite(offset, from.clone());
-            match done.try_take() {
-                None => {
-                    queue.push(offset, data.len(), done);
-                    return Ok(());
-                }
-                // Another thread's step was quick.
-                Some(Ok(())) => return Ok(()),
-                Some(Err(e)) if e.kind() == ErrorKind::Saturated => self.make_room(&mut queue)?,
-                // Told at once, to the caller whose write it is: nothing was lost behind its back.
-                Some(Err(e)) => return Err(e.into()),
-            }
-        }
+        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {
         let written = self.settle();
         let closed = self.run(|io, file| wait(io, file.close()));
+        // What comes now is told so at once.
+        if let Err(error) = self.run(|io, file| wait(io, file.size())) {
+            self.queue().fail(error);
+        }
         Ok(written.and(closed)?)
     }
 }
 
 impl Drop for RedbFile {
     fn drop(&mut self) {
-        // Dropping the driver cancels what is unfinished, and these writes were reported as done.
-        // Whom their failure would concern is gone.
-        let _ = self.queue().drain(&*self.io);
+        // These writes were reported as done. Whom their failure would concern is gone.
+        let _ = self.settle();
     }
 }
 

@@ -88,6 +88,7 @@ fn all(json: &Path, out: &Path) -> Result<serde_json::Value> {
     let raw = block_on(&io, raw::run(&io, &mut report))??;
     bar.end();
     compare(&found.answers, &found.scan);
+    eprintln!("driver: {:?}", io.statistics());
     Ok(json!({
         "rows": found.rows,
         "answers": found.answers,

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 
+use littoral::platform::faulty::{Event, OpKind};
 use littoral::{Config, Error, OpenOptions, block_on, start};
 use littoral_redb::RedbFile;
 use redb::StorageBackend;
@@ -77,12 +78,38 @@ fn the_cause_travels_inside_the_error() {
         Ok::<_, Error>(RedbFile::new(io.clone(), looking))
     });
     let file = written.expect("rings here can wait").expect("it is there");
-    let error = file.write(0, b"no").expect_err("it is read-only");
-    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
-    assert_eq!(cause.expect("inside").kind(), littoral::ErrorKind::PermissionDenied);
-    // The write was refused to its face: nothing that was promised is lost.
-    assert_eq!(file.len().expect("it goes on"), 0);
+    file.write(0, b"no").expect("it is queued");
+    for _ in 0..2 {
+        let error = file.sync_data().expect_err("it is read-only");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+        assert_eq!(cause.expect("inside").kind(), littoral::ErrorKind::PermissionDenied);
+    }
+}
+
+#[test]
+fn adjacent_writes_are_one_call() {
+    let (io, script, _) = rough(1, 64);
+    script.calm(true);
+    let file = open(&io, "db");
+    drop(script.take_log());
+    for page in [3, 1, 2, 0, 9] {
+        file.write(page * 4096, &[1; 4096]).expect("accepted");
+    }
+    file.write(0, &[2; 4096]).expect("it replaces");
+    file.sync_data().expect("it syncs");
+    let written: Vec<_> = script.take_log().into_iter().filter_map(write_of).collect();
+    assert_eq!(written, [(0, 4 * 4096), (9 * 4096, 4096)]);
+    let mut out = [0; 1];
+    file.read(0, &mut out).expect("it is there");
+    assert_eq!(out, [2]);
+}
+
+fn write_of(event: Event) -> Option<(u64, u64)> {
+    match event {
+        Event::Taken { entry, .. } if entry.op == OpKind::Write => Some((entry.at, entry.bytes)),
+        _ => None,
+    }
 }
 
 #[test]
