@@ -35,6 +35,7 @@ pub(crate) async fn all() -> Vec<Cost> {
         costs.push(bench.spread("read", bytes, times, |at, span| Op::Read { file, at, span }));
     }
     costs.push(bench.time("size", 0, 64, &vec![Op::Size { file }; 64]));
+    costs.push(bench.turns().await);
     for pages in [2, 4, 16, 64, 256] {
         bench.vectors(pages, &mut costs);
     }
@@ -98,6 +99,21 @@ impl Bench {
         #[allow(clippy::cast_precision_loss, reason = "nanoseconds of a measurement")]
         let micros = rounds[ROUNDS / 2] as f64 / times as f64 / 1e3;
         Cost { what: what.to_owned(), bytes, micros }
+    }
+
+    /// What an engine pays that awaits each result: the doorbell, and the host's turn after it.
+    async fn turns(&self) -> Cost {
+        const TURNS: u32 = 500;
+        let bell = self.d.doorbell();
+        let begun = clock::monotonic_nanos();
+        for _ in 0..TURNS {
+            bell.ring();
+            self.d.turn().await;
+        }
+        let nanos = clock::monotonic_nanos() - begun;
+        #[allow(clippy::cast_precision_loss, reason = "nanoseconds of a measurement")]
+        let micros = nanos as f64 / f64::from(TURNS) / 1e3;
+        Cost { what: "turn of the host".to_owned(), bytes: 0, micros }
     }
 
     /// Pages that lie apart in memory: one vector, against a call each.
