@@ -66,7 +66,13 @@ impl State {
             let naming = self.naming(slot);
             (Arc::clone(&naming.name), naming.options)
         };
-        let Some(file) = self.shareable(&name) else { return self.push_named(slot, Phase::Main) };
+        let Some(file) = self.shareable(&name) else {
+            if let Err(error) = self.room_for_file(&name, options) {
+                self.finish(slot, Err(error));
+                return false;
+            }
+            return self.push_named(slot, Phase::Main);
+        };
         let outcome = self.share(file, &name, options);
         self.finish(slot, outcome.map(Value::File));
         if self.slots[slot].detached {
@@ -143,14 +149,23 @@ impl State {
     }
 
     fn prepare_turn(&mut self, slot: u32) -> bool {
+        if self.prepare_one(slot) {
+            return true;
+        }
+        self.prepare_next(slot);
+        false
+    }
+
+    /// Prepares the name that `slot` has now; true if that takes the platform, and keeps the name.
+    fn prepare_one(&mut self, slot: u32) -> bool {
         let name = Arc::clone(&self.naming(slot).name);
         match self.files.by_name(&name) {
-            None => self.push_named(slot, Phase::Main),
-            Some(file) => {
+            // What is open for reading only gets a handle to write with.
+            Some(file) if self.files.get(file).writable.is_some() => {
                 self.prepare_file(slot, file);
-                self.prepare_next(slot);
                 false
             }
+            _ => self.push_named(slot, Phase::Main),
         }
     }
 
@@ -163,17 +178,25 @@ impl State {
         }
     }
 
+    /// Goes on to the names that are left, as far as they are free and open already. A loop: there
+    /// may be more of them than the stack has room for.
     fn prepare_next(&mut self, slot: u32) {
-        match self.naming(slot).to_prepare.pop_front() {
-            None => self.finish(slot, Ok(Value::Unit)),
-            Some(name) => {
-                self.slots[slot].phase = Phase::Main;
-                let naming = self.naming(slot);
-                naming.handle = None;
-                naming.rename(name);
-                self.want_name(slot);
+        while let Some(name) = self.naming(slot).to_prepare.pop_front() {
+            if self.slots[slot].cancelled {
+                self.unprepare(slot);
+                self.fail(slot, ErrorKind::Cancelled);
+                return;
             }
+            (self.slots[slot].stage, self.slots[slot].phase) = (Stage::Waiting, Phase::Main);
+            let naming = self.naming(slot);
+            naming.handle = None;
+            naming.rename(Arc::clone(&name));
+            if !self.files.acquire(&name, Waiter::Slot(slot)) || self.prepare_one(slot) {
+                return;
+            }
+            self.next_turn(&name);
         }
+        self.finish(slot, Ok(Value::Unit));
     }
 
     /// The ring has answered an operation on a name.
@@ -221,7 +244,9 @@ impl State {
                 self.finish(slot, Err(error));
             }
             Ok(file) if self.slots[slot].operation == Operation::Prepare => {
-                self.files.get(file).absent = stat.size == 0;
+                let entry = self.files.get(file);
+                // One that is in use exists, however small it is.
+                entry.absent = stat.size == 0 && entry.users == 0;
                 self.prepare_file(slot, file);
                 self.prepare_next(slot);
             }
@@ -260,10 +285,21 @@ impl State {
         }
         if self.files.open_count() >= self.config.files as usize {
             self.queue.urgent(Item::Close(None, handle));
-            let error = Error::new(ErrorKind::OutOfResources, Operation::Open);
-            return Err(error.because("as many files are open as the driver was configured for"));
+            return Err(too_many_files());
         }
-        Ok(self.files.insert(name, stat.identity, handle, options.write))
+        let write = options.write || self.limits.one_handle_per_file;
+        Ok(self.files.insert(name, stat.identity, handle, write))
+    }
+
+    /// Refuses to create a file that there would be no place for.
+    pub(crate) fn room_for_file(&self, name: &Arc<str>, options: OpenOptions) -> Result<(), Error> {
+        let creates = options.create || options.create_new;
+        if !creates || self.files.open_count() < self.config.files as usize {
+            return Ok(());
+        }
+        // It may be open already, and be shared.
+        let open = self.files.by_name(name).is_some() && !options.create_new;
+        if open { Ok(()) } else { Err(too_many_files().on(Arc::clone(name))) }
     }
 
     pub(crate) fn close_stray(&mut self, slot: u32) {
@@ -382,4 +418,9 @@ impl State {
         }
         self.let_go(file);
     }
+}
+
+fn too_many_files() -> Error {
+    let error = Error::new(ErrorKind::OutOfResources, Operation::Open);
+    error.because("as many files are open as the driver was configured for")
 }

@@ -32,6 +32,7 @@ impl Core {
                 core.leave(state);
                 return opened;
             }
+            state.room_for_file(&name, options)?;
             drop(state);
             core.open_directly(&name, options)
         })

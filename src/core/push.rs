@@ -229,6 +229,7 @@ impl State {
     }
 
     fn naming_entry(&mut self, index: u32) -> Op {
+        let one_handle = self.limits.one_handle_per_file;
         let slot = &mut self.slots[index];
         let Held::Naming(naming) = &mut slot.held else {
             unreachable!("{:?} has no entry of its own", slot.operation)
@@ -243,7 +244,12 @@ impl State {
                 let file = naming.handle.expect("it was opened");
                 Op::Stat { file, stat: &raw mut *naming.stat }
             }
-            _ => Op::Open { name, flags: open_flags(naming.options) },
+            _ => {
+                let mut flags = open_flags(naming.options);
+                // Whoever reads first must not keep those who write later from it.
+                flags.set(OpenFlags::WRITE, flags.contains(OpenFlags::WRITE) || one_handle);
+                Op::Open { name, flags }
+            }
         }
     }
 }

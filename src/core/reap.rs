@@ -135,7 +135,7 @@ impl State {
                     return;
                 }
             }
-            self.go_on(&[head], write, result, asked);
+            self.go_on(&[head], false, write, result, asked);
             return;
         }
         let mut members = self.unchain(head);
@@ -152,7 +152,7 @@ impl State {
             first_unfinished += 1;
         }
         members.drain(..first_unfinished);
-        self.go_on(&members, write, result, asked);
+        self.go_on(&members, true, write, result, asked);
     }
 
     fn credit(&mut self, slot: u32, count: u64) {
@@ -175,7 +175,14 @@ impl State {
     }
 
     /// How the unfinished members of a chain go on after their entry came back.
-    fn go_on(&mut self, members: &[u32], write: bool, result: Result<u64, Errno>, asked: u64) {
+    fn go_on(
+        &mut self,
+        members: &[u32],
+        merged: bool,
+        write: bool,
+        result: Result<u64, Errno>,
+        asked: u64,
+    ) {
         let mut wanted = Vec::new();
         let members = if members.iter().any(|&member| self.slots[member].cancelled) {
             for &member in members {
@@ -191,10 +198,10 @@ impl State {
         };
         let Some(&first) = members.first() else { return };
         match result {
-            Err(_) if members.len() > 1 => self.resume_singly(members),
+            Err(_) if merged => self.resume_singly(members),
             Err(code) => self.fail_with(first, code),
             Ok(_) if members.len() > 1 && !wanted.is_empty() => self.resume_singly(members),
-            Ok(0) if write && members.len() > 1 => self.resume_singly(members),
+            Ok(0) if write && merged => self.resume_singly(members),
             Ok(0) if write => self.fail(first, ErrorKind::WriteZero),
             Ok(count) if write || count == asked => {
                 self.statistics.resumed += 1;
