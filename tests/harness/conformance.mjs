@@ -1,14 +1,14 @@
 // The conformance suite on every backend, as rows
 // { clause, check, backend, browser, mode, shape, isolated, outcome, reason }.
 
-import { run } from './process.mjs';
+import { output, run } from './process.mjs';
 import { program } from './cargo.mjs';
 import { oneLine, Missing } from './outcome.mjs';
 import { rowOfCheck } from './sabotage.mjs';
 import { Session } from './browser.mjs';
 
 /** Backends that run as a native program, and those that run in a browser's worker. */
-export const NATIVE = ['uring', 'simulated', 'faulty-uring'];
+export const NATIVE = ['uring', 'simulated', 'faulty-uring', 'faulty-simulated'];
 export const WEB = ['opfs', 'faulty-opfs'];
 
 const OUTCOMES = new Set(['passed', 'failed', 'skipped']);
@@ -59,10 +59,27 @@ class Rows {
   }
 }
 
+const runner = () => program('littoral-conformance', 'conformance');
+
+/** What the native driver says of itself. */
+export async function nativeCapabilities() {
+  return JSON.parse(await output(await runner(), ['--capabilities']));
+}
+
+/** What the driver in a browser says of itself. */
+export async function browserCapabilities(browser, url) {
+  const session = await Session.start(browser, url);
+  try {
+    return JSON.parse(await session.call('capabilities'));
+  } finally {
+    await session.close();
+  }
+}
+
 /** Runs one native backend. */
 export async function native(backend, { seed, filter, onRow }) {
   const rows = new Rows({ backend, browser: null }, onRow);
-  const path = await program('littoral-conformance', 'conformance');
+  const path = await runner();
   const args = ['--backend', backend, '--seed', String(seed)];
   if (filter) args.push('--filter', filter);
   let unreadable;

@@ -88,7 +88,12 @@ command('test', 'format, lints, documentation, all tests, natively and in a brow
   .addOption(seed)
   .option('--filter <text>', 'only conformance checks whose clause or name has this text')
   .addOption(new Option('--only <stages>', 'only these stages, comma-separated').argParser(words))
-  .option('--write-tables', 'also writes docs/clauses.md from this run')
+  .addOption(
+    new Option(
+      '--write-tables',
+      'also writes the tables of README.md and docs/ from this run',
+    ).conflicts(['only', 'filter']),
+  )
   .action((options) =>
     conclude('test', 'test', async (report) => {
       const result = await test(options, report);

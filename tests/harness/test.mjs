@@ -7,8 +7,19 @@ import { dist } from './paths.mjs';
 import { serve } from './server.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages } from './stages.mjs';
-import { inBrowser, leftOut, native, NATIVE, RING, ringInBrowser, WEB } from './conformance.mjs';
+import {
+  browserCapabilities,
+  nativeCapabilities,
+  inBrowser,
+  leftOut,
+  native,
+  NATIVE,
+  RING,
+  ringInBrowser,
+  WEB,
+} from './conformance.mjs';
 import { selfTest } from './selftest.mjs';
+import { clausesHeld, place } from './tables.mjs';
 import { WRONG } from './outcome.mjs';
 
 /** Runs the stages; gives the closing line and the status. */
@@ -16,7 +27,7 @@ export async function test(options, report) {
   const tools = await setup(['base', 'web', 'browser']);
   const stages = new Stages(options.only);
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  report.extra = { seed: options.seed, stages: stages.done, cargo: counts };
+  report.extra = { seed: options.seed, stages: stages.done, cargo: counts, capabilities: {} };
 
   const workspace = await lintStages(stages, tools);
   await stages.stage('cargo test', () => cargoTest(workspace, counts), { counts: true });
@@ -54,6 +65,10 @@ async function conformance(stages, tools, { filter, seed }, report) {
     return rows;
   };
 
+  await stages.stage('capabilities native', async () => {
+    report.extra.capabilities.uring = await nativeCapabilities();
+    return true;
+  });
   for (const backend of NATIVE) {
     await checks(`conformance ${backend}`, async () =>
       kept(await native(backend, { seed, filter, onRow })),
@@ -75,6 +90,11 @@ async function conformance(stages, tools, { filter, seed }, report) {
       report.versions.chromium = version;
       return rows;
     };
+    await stages.stage('capabilities chromium', async () => {
+      needed();
+      report.extra.capabilities['opfs in chromium'] = await browserCapabilities('chromium', url);
+      return true;
+    });
     for (const kind of RING) {
       await checks(`ring chromium, ${kind.name}`, async () => {
         needed();
@@ -102,11 +122,6 @@ async function conformance(stages, tools, { filter, seed }, report) {
   );
 }
 
-/** Where a row comes from, for a person. */
-function place({ backend, browser }) {
-  return browser === null ? backend : `${backend} in ${browser}`;
-}
-
 /** The native tests; adds libtest's own totals to `counts`. */
 async function cargoTest(workspace, counts) {
   let failed = 0;
@@ -132,10 +147,7 @@ function closing(rows, counts, stages) {
   const failed =
     of('failed') + counts.failed + stages.failed.filter(({ counted }) => !counted).length;
   const skipped = of('skipped') + counts.skipped;
-  const broken = new Set(rows.filter((row) => row.outcome === 'failed').map((row) => row.clause));
-  const held = new Set(rows.filter((row) => row.outcome === 'passed').map((row) => row.clause));
-  // A clause has a name like W1; other checks have a word in its place.
-  const clauses = [...held].filter((name) => /^[A-Z]\d+$/.test(name) && !broken.has(name)).length;
+  const clauses = clausesHeld(rows).length;
   // A run in which nothing was tested is no success.
   const ok = failed === 0 && passed > 0;
   return {

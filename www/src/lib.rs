@@ -43,6 +43,13 @@ pub async fn run_conformance(
     Ok(row::to_json(&conformance::run_all(&backend, seed, &filter, &on_row).await?))
 }
 
+/// What the driver can do in this browser, as JSON.
+#[wasm_bindgen]
+pub fn capabilities() -> Result<String, JsValue> {
+    let io = littoral::start(littoral::Config::new()).map_err(|e| JsValue::from(e.to_string()))?;
+    Ok(littoral_conformance::capabilities(&*io))
+}
+
 /// Executes every operation on the platform's ring, with nothing above it; rows as JSON. `on_row`
 /// gets each one when it is there.
 #[wasm_bindgen]

@@ -57,6 +57,7 @@
 
 #![forbid(unsafe_code)]
 
+mod capabilities;
 mod checks;
 mod ctx;
 mod exceptions;
@@ -69,6 +70,7 @@ mod verdict;
 use core::future::Future;
 use core::pin::Pin;
 
+pub use capabilities::capabilities;
 pub use checks::checks;
 pub use ctx::{Base, Ctx, Driver, Later, Plan, Stage};
 pub use exceptions::Exceptions;

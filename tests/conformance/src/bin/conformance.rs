@@ -13,7 +13,7 @@ use littoral_conformance::{checks, selects};
 #[command(about = "Runs the contract's checks on a native backend")]
 struct Args {
     /// What to run them on.
-    #[arg(long, value_enum, required_unless_present = "list")]
+    #[arg(long, value_enum, required_unless_present_any = ["list", "capabilities"])]
     backend: Option<Backend>,
     /// Decides every choice of the simulated and of the faulty rings.
     #[arg(long, default_value_t = 1)]
@@ -24,10 +24,25 @@ struct Args {
     /// Lists the checks and runs none.
     #[arg(long)]
     list: bool,
+    /// Prints what the kernel's ring can do here, as JSON, and runs no check.
+    #[arg(long)]
+    capabilities: bool,
 }
 
 fn main() -> ExitCode {
-    let Args { backend, seed, filter, list } = Args::parse();
+    let Args { backend, seed, filter, list, capabilities } = Args::parse();
+    if capabilities {
+        return match littoral::start(littoral::Config::new()) {
+            Ok(io) => {
+                println!("{}", littoral_conformance::capabilities(&*io));
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                eprintln!("error: {why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let Some(backend) = backend.filter(|_| !list) else {
         for check in checks().filter(|check| selects(&filter, check.clause, check.name)) {
             println!("{} {}", check.clause, check.name);
