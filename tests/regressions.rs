@@ -1,16 +1,20 @@
-//! Suspected defects of the engine, one test each. A test fails while its defect is there.
-#![allow(clippy::pedantic, missing_docs, reason = "each test is a report, kept as it came")]
+//! Defects that the engine once had, one test each, named by the clause that each broke.
+#![allow(clippy::pedantic, missing_docs, reason = "reports of defects, kept as they came")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use littoral::platform::faulty::{Faults, Faulty, OpKind, Outcome, Permille, Rule, Script};
 use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
-use littoral::platform::{Cqe, Direct, Doorbell, Full, Native, Op, Ring, Setup, Sqe};
+use littoral::platform::{Native, Op, Setup};
 use littoral::*;
+
+#[path = "support/gated.rs"]
+mod gated;
+use gated::{Gate, Wrap};
 
 fn setup() -> Setup {
     Setup { root: None, in_flight: 64 }
@@ -208,102 +212,6 @@ fn c5_a_callback_that_tries_again_does_not_hold_the_step() {
     io.step(io.delivered(), Wait::No);
     assert_eq!(CALLS.load(Ordering::Relaxed), 1, "calls in one step");
     drop(kept);
-}
-
-/// A ring that dies on command, and whose direct calls can be held.
-struct Wrap<R: Ring> {
-    inner: R,
-    dead: Arc<AtomicBool>,
-    gate: Arc<Gate>,
-}
-
-#[derive(Default)]
-struct Gate {
-    /// Direct calls of that kind stop here.
-    holds: Mutex<Option<fn(&Op) -> bool>>,
-    held: AtomicUsize,
-    news: Condvar,
-    open: Mutex<bool>,
-    closes: AtomicUsize,
-}
-
-impl Gate {
-    fn hold(&self, which: fn(&Op) -> bool) {
-        *self.holds.lock().unwrap() = Some(which);
-    }
-    fn pass(&self, op: &Op) {
-        let holds = {
-            let mut holds = self.holds.lock().unwrap();
-            match *holds {
-                Some(which) if which(op) => {
-                    *holds = None;
-                    true
-                }
-                _ => false,
-            }
-        };
-        if holds {
-            self.held.fetch_add(1, Ordering::SeqCst);
-            let mut open = self.open.lock().unwrap();
-            while !*open {
-                open = self.news.wait(open).unwrap();
-            }
-        }
-    }
-    fn wait_held(&self) {
-        while self.held.load(Ordering::SeqCst) == 0 {
-            thread::yield_now();
-        }
-    }
-    fn release(&self) {
-        *self.open.lock().unwrap() = true;
-        self.news.notify_all();
-    }
-}
-
-struct WrapDirect(Arc<dyn Direct>, Arc<Gate>);
-
-impl Direct for WrapDirect {
-    unsafe fn call(&self, op: &Op) -> std::result::Result<u64, Errno> {
-        self.1.pass(op);
-        // SAFETY: the caller's promise is handed on.
-        unsafe { self.0.call(op) }
-    }
-}
-
-// SAFETY: all promises are those of the ring within.
-unsafe impl<R: Ring> Ring for Wrap<R> {
-    fn limits(&self) -> &Limits {
-        self.inner.limits()
-    }
-    unsafe fn push(&mut self, sqe: &Sqe) -> std::result::Result<(), Full> {
-        if matches!(sqe.op, Op::Close { .. }) {
-            self.gate.closes.fetch_add(1, Ordering::SeqCst);
-        }
-        // SAFETY: the caller's promise is handed on.
-        unsafe { self.inner.push(sqe) }
-    }
-    fn submit(&mut self) -> std::result::Result<(), Errno> {
-        if self.dead.load(Ordering::SeqCst) { Err(Errno::IO) } else { self.inner.submit() }
-    }
-    fn unsubmitted(&self) -> u32 {
-        self.inner.unsubmitted()
-    }
-    fn reap(&mut self) -> Option<Cqe> {
-        self.inner.reap()
-    }
-    fn doorbell(&self) -> Arc<dyn Doorbell> {
-        self.inner.doorbell()
-    }
-    fn direct(&self) -> Arc<dyn Direct> {
-        Arc::new(WrapDirect(self.inner.direct(), Arc::clone(&self.gate)))
-    }
-    fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {
-        self.inner.on_turn(turn);
-    }
-    fn report(&self) -> Report {
-        self.inner.report()
-    }
 }
 
 struct Wrapped {
