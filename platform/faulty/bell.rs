@@ -53,6 +53,9 @@ impl Bell {
 
 impl Doorbell for Bell {
     fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+        if let Some(code) = self.script.lock().dead() {
+            return Err(code);
+        }
         if self.interrupts() {
             return Err(Errno::INTR);
         }

@@ -3,7 +3,8 @@
 //! Kernels and browsers rarely give a short count, an interruption or a full queue on demand. This
 //! ring does, above any of them, so that the machines which deal with such things are tried on the
 //! real platform and not on a model of it only. It never lies: a shortened count is that of a
-//! shortened entry, an interrupted entry did nothing, and every tag comes out once.
+//! shortened entry, an interrupted entry did nothing, and every tag comes out once (until the script
+//! says that the ring is dead).
 //!
 //! An engine that submits, reaps and retries always gets on: of all unhelpful answers (a refused
 //! push, an interrupted submit, nothing to reap while something is held back) at most
@@ -178,6 +179,9 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
     }
 
     fn submit(&mut self) -> Result<(), Errno> {
+        if let Some(code) = self.script.lock().dead() {
+            return Err(code);
+        }
         self.go_on_with_parked();
         let interrupt = self.faults.interrupt;
         if self.inner.unsubmitted() > 0 && self.lie(interrupt) {
@@ -192,6 +196,9 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
     }
 
     fn reap(&mut self) -> Option<Cqe> {
+        if self.script.lock().dead().is_some() {
+            return None;
+        }
         self.go_on_with_parked();
         let calm = self.script.lock().is_calm();
         self.gather(calm);

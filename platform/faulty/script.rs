@@ -196,6 +196,8 @@ pub(super) struct State {
     log: VecDeque<Event>,
     forgotten: u64,
     calm: bool,
+    /// The ring is dead, with this code.
+    dead: Option<Errno>,
     /// Calls of `release`: what was kept back before the last one is free.
     releases: u64,
     bells: Vec<Weak<dyn Doorbell>>,
@@ -233,6 +235,18 @@ impl Script {
     pub fn release(&self) {
         let mut state = self.lock();
         state.releases += 1;
+        Script::ring(state);
+    }
+
+    /// The end of the ring, as of a worker that is gone: from now on it starts and answers nothing,
+    /// and says `code` to whoever submits or waits.
+    pub fn kill(&self, code: Errno) {
+        let mut state = self.lock();
+        state.dead = Some(code);
+        Script::ring(state);
+    }
+
+    fn ring(mut state: MutexGuard<'_, State>) {
         state.bells.retain(|bell| bell.strong_count() > 0);
         let bells: Vec<_> = state.bells.iter().filter_map(Weak::upgrade).collect();
         drop(state);
@@ -270,6 +284,10 @@ impl Script {
 impl State {
     pub(super) fn attach(&mut self, bell: Weak<dyn Doorbell>) {
         self.bells.push(bell);
+    }
+
+    pub(super) fn dead(&self) -> Option<Errno> {
+        self.dead
     }
 
     pub(super) fn is_calm(&self) -> bool {

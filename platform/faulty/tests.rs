@@ -417,6 +417,21 @@ fn a_refusal_by_script_leaves_nobody_asleep() {
 }
 
 #[test]
+fn a_dead_ring_starts_and_answers_nothing() {
+    let disk = Disk::new();
+    let (mut pump, script, file) = scripted(&disk, 0);
+    let (bell, other) = (Arc::clone(&pump.bell), script.clone());
+    let waiter = thread::spawn(move || bell.wait(0, None).and_then(|()| bell.wait(0, None)));
+    thread::sleep(Duration::from_millis(10));
+    other.kill(Errno::OWNERDEAD);
+    assert_eq!(waiter.join().unwrap(), Err(Errno::OWNERDEAD));
+    pump.push(Op::Write { file, at: 0, span: source(b"x") }).unwrap();
+    assert_eq!(pump.ring.submit(), Err(Errno::OWNERDEAD));
+    assert_eq!(pump.reap(), None);
+    assert_eq!(disk.contents("f").unwrap(), b"");
+}
+
+#[test]
 fn calm_is_calm() {
     let script = Script::new();
     let mut pump = faulty(&Disk::new(), rough(), &script);

@@ -117,7 +117,11 @@ impl Stage for Worker {
 
     fn start(&self, root: &str, plan: &Plan) -> Result<Base> {
         let seed = self.seed.replace(self.seed.get().wrapping_add(1));
-        let config = Config::new().root(root).operations(plan.operations).drain_timeout(plan.drain);
+        let config = Config::new()
+            .root(root)
+            .operations(plan.operations)
+            .files(plan.files)
+            .drain_timeout(plan.drain);
         if !self.faulty {
             return Ok((start(config)?, None));
         }

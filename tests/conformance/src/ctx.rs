@@ -49,6 +49,8 @@ pub trait Stage {
 pub struct Plan {
     /// [`littoral::Config::operations`].
     pub operations: u32,
+    /// [`littoral::Config::files`].
+    pub files: u32,
     /// [`littoral::Config::drain_timeout`].
     pub drain: Duration,
     /// How a faulty ring misbehaves; a plain one heeds nothing of it. The seed is the stage's.
@@ -57,7 +59,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { operations: 64, drain: Duration::from_secs(5), faults: Faults::rough(0) }
+        Plan { operations: 64, files: 64, drain: Duration::from_secs(5), faults: Faults::rough(0) }
     }
 }
 

@@ -115,8 +115,11 @@ impl Stage for NativeStage {
         } else {
             folder.to_string_lossy().into_owned()
         };
-        let config =
-            Config::new().root(root.clone()).operations(plan.operations).drain_timeout(plan.drain);
+        let config = Config::new()
+            .root(root.clone())
+            .operations(plan.operations)
+            .files(plan.files)
+            .drain_timeout(plan.drain);
         let setup = Setup { root: Some(root), in_flight: plan.operations.saturating_mul(2) };
         let simulated =
             || Simulated::new(&setup, self.disk.clone(), simulated::Config::seeded(seed));

@@ -12,6 +12,7 @@ use crate::{Ctx, Outcome, Plan, ensure, ensure_eq};
 
 family! {
     "C3" callbacks_submit;
+    "C3" callbacks_that_try_again_hold_no_step;
     "C3" callbacks_step;
     "C3" callbacks_drop_files_and_completions;
     "C3" callbacks_drop_the_last_driver_handle;
@@ -42,6 +43,37 @@ async fn callbacks_submit(ctx: &Ctx) -> Outcome {
     ctx.until("the chain of writes ends", || done.load(Relaxed) != 0).await?;
     ensure_eq!(done.load(Relaxed), 1, "1 is success, 2 a failed write");
     ensure_eq!(contents(&file).await?, (0..60).collect::<Vec<u8>>());
+    Ok(())
+}
+
+/// Submits from its own callback for as long as it is refused.
+fn insist(file: &Arc<dyn File>, tries: Arc<AtomicU32>) {
+    let again = Arc::clone(file);
+    file.pwrite(0, Shared::from(b"!")).on_finish(move |result| {
+        let refused = result.is_err_and(|error| error.kind() == littoral::ErrorKind::Saturated);
+        // A bound, so that a step without one is a failure and not a hang.
+        if refused && tries.fetch_add(1, Relaxed) < 100_000 {
+            insist(&again, tries);
+        }
+    });
+}
+
+async fn callbacks_that_try_again_hold_no_step(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::operations(2)).await?;
+    let full = [file.size(), file.size()];
+    let tries = Arc::new(AtomicU32::new(0));
+    insist(&file, Arc::clone(&tries));
+    for _ in 0..3 {
+        let before = tries.load(Relaxed);
+        driver.step(driver.delivered(), Wait::No);
+        let here = tries.load(Relaxed) - before;
+        ensure!(here <= 2, "{here} tries within one step");
+    }
+    for size in full {
+        ensure_eq!(size.await?, 0);
+    }
+    ctx.until_outside(file.name(), b"!").await?;
+    ensure_eq!(contents(&file).await?, b"!");
     Ok(())
 }
 

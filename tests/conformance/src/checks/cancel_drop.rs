@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use littoral::{Arena, Buffer, ErrorKind, OpenOptions, Shared, SyncKind, Vector};
+use littoral_platform::Errno;
 use littoral_platform::faulty::{OpKind, Outcome as Fault, Rule};
 
 use super::family;
@@ -21,6 +22,8 @@ family! {
     "D1" a_gone_driver_refuses;
     "D1" files_and_completions_keep_no_driver;
     "D1" shutdown_drains_without_cancelling;
+    "D3" a_dead_ring_ends_everything;
+    "D3" time_alone_declares_nothing;
     "D2" a_drop_in_the_middle_of_everything;
     "D2" a_drop_before_anything;
     "D2" results_outlive_the_driver;
@@ -270,6 +273,54 @@ async fn shutdown_drains_without_cancelling(ctx: &Ctx) -> Outcome {
     sync.await?;
     ensure_bytes(&ctx.outside(file.name()).await?, &bytes, "seen from outside")?;
     ensure!(!ctx.exists_outside("late").await?, "what was refused did nothing");
+    Ok(())
+}
+
+async fn a_dead_ring_ends_everything(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    let Some(script) = driver.script.clone() else {
+        ensure_eq!(file.size().await?, 0, "a ring that is alive");
+        return Ok(());
+    };
+    script.push(Rule::next(OpKind::Write, Fault::Park));
+    let held = file.pwrite(0, Shared::from(b"held"));
+    ctx.until("it is parked", || driver.trace().parked(OpKind::Write)).await?;
+    script.kill(Errno::OWNERDEAD);
+    let units =
+        [file.pwrite(9, Shared::from(b"x")), file.truncate(0), file.sync(SyncKind::Data), held];
+    let (room, open) = (driver.room(64), driver.open("x", OpenOptions::new().create(true)));
+    for (n, unit) in units.into_iter().enumerate() {
+        let error = ensure_kind!(unit.await, RingLost);
+        ensure_eq!(error.file(), Some(file.name()), "operation {n}");
+    }
+    ensure_kind!(open.await, RingLost);
+    ensure_kind!(room.await, RingLost);
+    // And what comes later is refused.
+    ensure_kind!(file.pread(0, Buffer::with_capacity(1)).await, RingLost);
+    ensure_kind!(driver.open("x", OpenOptions::new().create(true)).await, RingLost);
+    drop(file);
+    drop(driver.into_io());
+    ctx.until("the driver is gone", || ctx.live().is_empty()).await?;
+    let (_next, file) = ctx.file(&Plan::default()).await?;
+    ensure_eq!(file.size().await?, 0, "another driver works");
+    Ok(())
+}
+
+async fn time_alone_declares_nothing(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    if let Some(script) = &driver.script {
+        script.push(Rule::next(OpKind::Write, Fault::Park));
+    }
+    let mut slow = file.pwrite(0, Shared::from(b"slow"));
+    if let Some(script) = &driver.script {
+        for _ in 0..20 {
+            ctx.settle().await;
+            ensure!(slow.try_take().is_none(), "it is not over");
+        }
+        script.release();
+    }
+    slow.await?;
+    ensure_eq!(contents(&file).await?, b"slow");
     Ok(())
 }
 

@@ -20,11 +20,13 @@ family! {
     "F8" open_and_remove_wait_for_a_close;
     "F8" one_handle_of_two_closes_alone;
     "F9" one_file_opened_twice_is_one;
+    "F9" a_reader_does_not_keep_writers_out;
     "P1" prepared_files_open_at_once;
     "P1" a_prepared_file_is_absent_until_created;
     "P1" a_removed_member_is_absent_and_empty;
     "P1" a_member_with_bytes_is_there;
     "P1" names_outside_the_set;
+    "P1" preparing_again_changes_nothing;
 }
 
 /// The seed's defect: a write is queued, its file is dropped, another one gets its descriptor.
@@ -217,6 +219,28 @@ async fn one_file_opened_twice_is_one(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
+/// The first open is for reading: where there is one handle, it must serve the writer as well.
+async fn a_reader_does_not_keep_writers_out(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::default()).await?;
+    let name = file.name().to_owned();
+    write(&file, 0, b"old").await?;
+    file.close().await?;
+    let reader = driver.open(&name, OpenOptions::read_only()).await?;
+    ensure_eq!(contents(&reader).await?, b"old");
+    let writer = driver.open(&name, OpenOptions::new()).await?;
+    write(&writer, 3, b"new").await?;
+    writer.truncate(5).await?;
+    writer.sync(SyncKind::Data).await?;
+    ensure_eq!(contents(&reader).await?, b"oldne");
+    ensure_kind!(reader.pwrite(0, Shared::from(b"x")).await, PermissionDenied);
+    writer.close().await?;
+    ensure_eq!(contents(&reader).await?, b"oldne");
+    let writer = driver.create(&name).await?;
+    write(&writer, 0, b"N").await?;
+    ensure_eq!(read(&reader, 0, 3).await?, b"Nld");
+    Ok(())
+}
+
 async fn prepared_files_open_at_once(ctx: &Ctx) -> Outcome {
     let driver = ctx.driver(&Plan::default())?;
     driver.prepare(&["main", "main-journal"], 0).await?;
@@ -305,5 +329,20 @@ async fn names_outside_the_set(ctx: &Ctx) -> Outcome {
         ensure_kind!(driver.remove_now("outside"), NotPrepared);
     }
     ensure_kind!(driver.open_now("../x", OpenOptions::new()), InvalidInput);
+    Ok(())
+}
+
+async fn preparing_again_changes_nothing(ctx: &Ctx) -> Outcome {
+    let driver = ctx.driver(&Plan::default())?;
+    let names: Vec<_> = (0..20).map(|n| format!("prepared-{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    driver.prepare(&names, 0).await?;
+    let file = driver.open_now(names[7], OpenOptions::new().create(true))?;
+    write(&file, 0, b"bytes").await?;
+    let many: Vec<_> = (0..1000).map(|n| names[n % 20]).collect();
+    driver.prepare(&many, 0).await?;
+    ensure_eq!(contents(&file).await?, b"bytes");
+    ensure!(driver.exists_now(names[7])?, "it was created");
+    ensure!(!driver.exists_now(names[8])?, "it was not");
     Ok(())
 }

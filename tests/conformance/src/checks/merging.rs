@@ -17,6 +17,7 @@ family! {
     "M1" a_failing_middle_is_its_members_own;
     "M1" a_member_fails_alone;
     "M1" a_cancelled_member_harms_no_other;
+    "M1" a_cancelled_head_in_the_ring_harms_no_other;
     "M1" no_merging_across_a_barrier;
 }
 
@@ -186,6 +187,45 @@ async fn a_cancelled_member_harms_no_other(ctx: &Ctx) -> Outcome {
         }
     }
     ensure_bytes(&read(&file, 0, 40).await?, &expected, "all but the cancelled one")
+}
+
+/// What is in the ring already is only marked: also where the first of them is cancelled, and where
+/// their entry is then interrupted or fails.
+async fn a_cancelled_head_in_the_ring_harms_no_other(ctx: &Ctx) -> Outcome {
+    for code in [None, Some(Errno::INTR), Some(Errno::IO)] {
+        let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
+        let bytes = pattern(40, 7);
+        write(&file, 0, &[0xee; 40]).await?;
+        let (blocker, members) = queued(ctx, &driver, &file, &bytes).await?;
+        let mut rules = Vec::new();
+        if must_merge(&driver) {
+            rules.push(Rule::next(OpKind::Write, Fault::Park));
+        }
+        go(&driver, &rules);
+        blocker.await?;
+        if must_merge(&driver) {
+            ctx.until("the four are in the ring", || driver.trace().parked(OpKind::Write)).await?;
+        }
+        members[0].cancel();
+        members[2].cancel();
+        ctx.settle().await;
+        let failing = code.filter(|_| must_merge(&driver));
+        let fail = failing.map(|code| Rule::next(OpKind::Write, Fault::Fail(code)));
+        go(&driver, fail.as_slice());
+        let found = all(members).await;
+        let left = read(&file, 0, 40).await?;
+        for (n, result) in found.into_iter().enumerate() {
+            let (there, wanted) = (&left[n * 10..n * 10 + 10], n % 2 == 1);
+            match result {
+                Ok(()) => ensure!(there == &bytes[n * 10..n * 10 + 10], "{code:?}: member {n}"),
+                Err(error) => {
+                    ensure!(!wanted, "{code:?}: member {n}, which nobody cancelled: {error}");
+                    ensure_eq!(error.kind(), littoral::ErrorKind::Cancelled);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Neighbours on both sides of a truncate are not one entry.

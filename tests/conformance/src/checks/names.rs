@@ -12,6 +12,7 @@ family! {
     "F1" create_new_wants_none;
     "F1" a_directory_is_no_file;
     "F1" opens_of_one_name_at_once;
+    "F1" a_full_table_of_files_creates_nothing;
     "F2" a_read_only_file_is_not_written;
     "F4" removing_a_missing_name;
     "F4" an_open_file_is_busy;
@@ -85,6 +86,21 @@ async fn opens_of_one_name_at_once(ctx: &Ctx) -> Outcome {
         write(file, u64::from(n), &[n]).await?;
     }
     ensure_eq!(contents(&files[0]).await?, [0, 1, 2, 3, 4, 5]);
+    Ok(())
+}
+
+async fn a_full_table_of_files_creates_nothing(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan { files: 2, ..Plan::default() }).await?;
+    let second = driver.create(&ctx.name()).await?;
+    let name = ctx.name();
+    let error = ensure_kind!(driver.create(&name).await, OutOfResources);
+    ensure_eq!(error.file(), Some(name.as_str()));
+    ensure!(!ctx.exists_outside(&name).await?, "a refused open created a file");
+    let again = driver.create(file.name()).await?;
+    write(&again, 0, b"an open file opens again").await?;
+    second.close().await?;
+    driver.create(&name).await?;
+    ensure!(ctx.exists_outside(&name).await?, "there is room again");
     Ok(())
 }
 

@@ -17,6 +17,8 @@ family! {
     "S1" what_comes_after_a_sync_is_not_held_up;
     "S1" a_lost_write_fails_the_sync;
     "S1" a_lost_write_fails_a_sync_that_waits_for_it;
+    "S1" each_lost_write_is_told_once;
+    "S1" a_refused_write_nobody_looked_at_is_lost;
     "S1" a_failure_that_was_taken_is_not_lost;
     "S1" a_lost_write_of_another_file_does_not_matter;
     "S2" both_kinds_are_flushes;
@@ -159,6 +161,50 @@ async fn a_lost_write_fails_a_sync_that_waits_for_it(ctx: &Ctx) -> Outcome {
     }
     slow.await?;
     ensure_eq!(read(&file, 0, 4).await?, b"slow");
+    Ok(())
+}
+
+/// Two failures, and a sync after each; then nothing is left to be told.
+async fn each_lost_write_is_told_once(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    let first = file.sync(SyncKind::Data);
+    for (round, code) in [Errno::IO, Errno::NOSPC].into_iter().enumerate() {
+        let Some(script) = &driver.script else { continue };
+        let seen = driver.delivered();
+        script.push(Rule::next(OpKind::Write, Fault::Fail(code)));
+        file.pwrite(0, Shared::from(b"lost")).detach();
+        // Also where it was told to a sync that came before it was published.
+        if round == 0 {
+            ctx.delivered(&driver, seen, 1).await?;
+        }
+        let error = ensure_kind!(file.sync(SyncKind::Data).await, WriteLost);
+        ensure_eq!(error.cause().and_then(littoral::Error::code), Some(code), "round {round}");
+    }
+    write(&file, 0, b"mine").await?;
+    file.sync(SyncKind::Data).await?;
+    first.await?;
+    ensure_eq!(contents(&file).await?, b"mine");
+    Ok(())
+}
+
+/// It was submitted, it was not done, and nobody knows: a sync that said otherwise would lie.
+async fn a_refused_write_nobody_looked_at_is_lost(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::operations(2)).await?;
+    let full = [file.size(), file.size()];
+    file.pwrite(0, Shared::from(b"refused")).detach();
+    for size in full {
+        size.await?;
+    }
+    driver.room(2).await?;
+    let error = ensure_kind!(file.sync(SyncKind::Data).await, WriteLost);
+    ensure_eq!(error.cause().map(littoral::Error::kind), Some(ErrorKind::Saturated));
+    let full = [file.size(), file.size()];
+    ensure_kind!(file.pwrite(0, Shared::from(b"refused")).await, Saturated);
+    for size in full {
+        size.await?;
+    }
+    file.sync(SyncKind::Data).await?;
+    ensure_eq!(file.size().await?, 0);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::{Ctx, Outcome, Plan, ensure, ensure_eq, ensure_kind};
 family! {
     "O1" one_more_than_allowed_is_refused;
     "O1" room_completes_when_there_is_some;
+    "O1" room_goes_on_to_the_next_in_line;
     "O1" a_close_needs_no_room;
     "O1" a_cancel_needs_no_room;
     "O2" what_the_ring_refuses_keeps_its_order;
@@ -66,6 +67,25 @@ async fn room_completes_when_there_is_some(ctx: &Ctx) -> Outcome {
     for size in four {
         ensure_eq!(size.await?, 4);
     }
+    Ok(())
+}
+
+/// The first in line wants more than the second, and gives up.
+async fn room_goes_on_to_the_next_in_line(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::operations(4)).await?;
+    let mut sizes: Vec<_> = (0..4).map(|_| file.size()).collect();
+    let (first, second) = (driver.room(4), driver.room(1));
+    if let Some(size) = sizes.pop() {
+        size.await?;
+    }
+    ctx.settle().await;
+    first.cancel();
+    second.await?;
+    ensure_kind!(first.await, Cancelled);
+    for size in sizes {
+        ensure_eq!(size.await?, 0);
+    }
+    driver.room(4).await?;
     Ok(())
 }
 
