@@ -3,8 +3,8 @@
 //! Kernels and browsers rarely give a short count, an interruption or a full queue on demand. This
 //! ring does, above any of them, so that the machines which deal with such things are tried on the
 //! real platform and not on a model of it only. It never lies: a shortened count is that of a
-//! shortened entry, an interrupted entry did nothing, and every tag comes out once (until the script
-//! says that the ring is dead).
+//! shortened entry, an interrupted entry did nothing, and every tag comes out once (until the
+//! script says that the ring is dead).
 //!
 //! An engine that submits, reaps and retries always gets on: of all unhelpful answers (a refused
 //! push, an interrupted submit, nothing to reap while something is held back) at most
