@@ -138,8 +138,8 @@ fn start_one(script: &mut Script, io: &dyn Io, files: &mut Vec<Arc<dyn File>>, a
     }
 }
 
-/// What this process has open in a folder. (The folder itself is open as long as a completion lives,
-/// and some are forgotten.)
+/// What this process has open in a folder. (The folder itself is open as long as a completion
+/// lives, and some are forgotten.)
 fn open_below(folder: &Path) -> Vec<(RawFd, std::path::PathBuf)> {
     let folder = folder.canonicalize().expect("it exists");
     let below = |entry: std::io::Result<std::fs::DirEntry>| {
