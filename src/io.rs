@@ -93,7 +93,8 @@ pub trait Io: Send + Sync + 'static {
     /// How many results were delivered so far.
     fn delivered(&self) -> u64;
 
-    /// Makes a waiting `step`, or the next one that would wait, return.
+    /// Makes every waiting `step` return, and every one that would wait from a delivery count taken
+    /// before. So whoever waits reads the count, looks at his own reasons to stop, then steps.
     fn interrupt(&self);
 
     /// The platform's limits.

@@ -502,3 +502,21 @@ fn x1_a_cancelled_prepare_stops() {
     let made = names.iter().filter(|name| io.open_now(name, OpenOptions::new()).is_ok()).count();
     assert!(made <= 1, "{made} files were made, {ended:?}");
 }
+
+/// D1: files and completions that outlive the driver keep none of the ring's descriptors.
+#[test]
+fn d1_what_outlives_the_driver_keeps_no_ring() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap();
+    let io = start(Config::new().root(root)).unwrap();
+    let file = open(&io, "kept");
+    let read = file.pread(0, Buffer::with_capacity(16));
+    drop(io);
+    // The folder's name tells this driver's root from those of tests that run beside.
+    let kept = std::fs::read_dir("/proc/self/fd").unwrap().filter(|fd| {
+        let target = std::fs::read_link(fd.as_ref().unwrap().path());
+        target.is_ok_and(|target| target.starts_with(folder.path()))
+    });
+    assert_eq!(kept.count(), 0, "of the root, or of the file");
+    drop((file, read));
+}

@@ -6,7 +6,7 @@
 //! for what is in it, so this waiting is all that stands between freed memory and the kernel.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use littoral_platform::clock;
 
@@ -46,6 +46,8 @@ impl Core {
             state.leftovers.push(Leftover::Ring(ring));
         }
         self.leave(state);
+        let platform = self.platform.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(platform);
         self.deliver_all();
     }
 

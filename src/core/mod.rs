@@ -29,7 +29,7 @@ mod writev;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use littoral_platform::{Direct, Doorbell, Limits, Report, Ring};
 
@@ -48,10 +48,16 @@ pub(crate) struct Core {
     followers: Condvar,
     /// The delivery count, to be read without the lock.
     delivered: AtomicU64,
-    doorbell: Arc<dyn Doorbell>,
-    direct: Arc<dyn Direct>,
+    /// What is used without the lock. Gone with the driver, so that files and completions which
+    /// outlive it do not keep the ring's memory and descriptors.
+    platform: RwLock<Option<Platform>>,
     pub(crate) limits: Limits,
     pub(crate) report: Report,
+}
+
+struct Platform {
+    doorbell: Arc<dyn Doorbell>,
+    direct: Arc<dyn Direct>,
 }
 
 impl Core {
@@ -59,8 +65,10 @@ impl Core {
         let core = Arc::new(Core {
             followers: Condvar::new(),
             delivered: AtomicU64::new(0),
-            doorbell: ring.doorbell(),
-            direct: ring.direct(),
+            platform: RwLock::new(Some(Platform {
+                doorbell: ring.doorbell(),
+                direct: ring.direct(),
+            })),
             limits: *ring.limits(),
             report: ring.report(),
             state: Mutex::new(State::new(ring, config)),
@@ -80,6 +88,16 @@ impl Core {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Only our own code runs under the lock; if it panicked, the state is as good as it gets.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn platform(&self) -> RwLockReadGuard<'_, Option<Platform>> {
+        self.platform.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring_bell(&self) {
+        if let Some(platform) = &*self.platform() {
+            platform.doorbell.ring();
+        }
     }
 
     /// Every way out of the lock but `step`'s: sees to it that what was queued is started and what
@@ -109,7 +127,7 @@ impl Core {
         let mut leftovers = core::mem::take(&mut state.leftovers);
         drop(state);
         if ring_bell {
-            self.doorbell.ring();
+            self.ring_bell();
         }
         if wake {
             self.followers.notify_all();

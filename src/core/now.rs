@@ -41,12 +41,12 @@ impl Core {
     fn open_directly(&self, name: &Arc<str>, options: OpenOptions) -> Result<Opened> {
         let failed = |code| refused(code, Operation::Open, name);
         let naming = Naming::new(Arc::clone(name), options);
-        let handle = call(&*self.direct, Now::Open(&naming)).map_err(failed)?;
+        let handle = self.call(Now::Open(&naming)).map_err(failed)?;
         let handle = Handle(u32::try_from(handle).expect("a handle's number"));
         let mut stat = Stat::default();
-        if let Err(code) = call(&*self.direct, Now::Stat(handle, &mut stat)) {
+        if let Err(code) = self.call(Now::Stat(handle, &mut stat)) {
             // The first error is the one to tell.
-            let _ = call(&*self.direct, Now::Close(handle));
+            let _ = self.call(Now::Close(handle));
             return Err(failed(code));
         }
         let mut state = self.lock();
@@ -65,13 +65,13 @@ impl Core {
             let Some(file) = state.files.by_name(&name) else {
                 drop(state);
                 let naming = Naming::new(Arc::clone(&name), OpenOptions::new());
-                let removed = call(&*core.direct, Now::Remove(&naming));
+                let removed = core.call(Now::Remove(&naming));
                 return removed.map(drop).map_err(|code| refused(code, Operation::Remove, &name));
             };
             let fail = |kind| Error::new(kind, Operation::Remove).on(Arc::clone(&name));
             let handle = state.removable(file).map_err(fail)?;
             // Under the lock, so that nobody opens the file between the cut and the note of it.
-            call(&*core.direct, Now::Truncate(handle, 0))
+            core.call(Now::Truncate(handle, 0))
                 .map_err(|code| refused(code, Operation::Remove, &name))?;
             state.files.get(file).absent = true;
             Ok(())
@@ -87,11 +87,11 @@ impl Core {
             }
             drop(state);
             let naming = Naming::new(Arc::clone(&name), OpenOptions::read_only());
-            match call(&*core.direct, Now::Open(&naming)) {
+            match core.call(Now::Open(&naming)) {
                 Ok(handle) => {
                     let handle = Handle(u32::try_from(handle).expect("a handle's number"));
                     // It was opened only to see that it is there.
-                    let _ = call(&*core.direct, Now::Close(handle));
+                    let _ = core.call(Now::Close(handle));
                     Ok(true)
                 }
                 Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
@@ -99,6 +99,13 @@ impl Core {
                 Err(code) => Err(refused(code, Operation::Open, &name)),
             }
         })
+    }
+
+    fn call(&self, now: Now<'_>) -> core::result::Result<u64, Errno> {
+        match &*self.platform() {
+            Some(platform) => call(&*platform.direct, now),
+            None => Err(Errno::BADF),
+        }
     }
 
     /// The size, as of all finished operations.
@@ -111,7 +118,7 @@ impl Core {
         entry.pins += 1;
         let handle = entry.readable;
         drop(state);
-        let size = call(&*self.direct, Now::Size(handle));
+        let size = self.call(Now::Size(handle));
         let mut state = self.lock();
         state.files.get(opened.file).pins -= 1;
         state.close_if_unused(opened.file);

@@ -129,7 +129,7 @@ impl Core {
         let ring_bell = told && state.leader;
         drop(state);
         if ring_bell {
-            self.doorbell.ring();
+            self.ring_bell();
         }
         if !leftovers.is_empty() {
             leftovers.clear();
@@ -202,7 +202,10 @@ impl Core {
         let unsubmitted = state.ring.as_ref().map_or(0, |ring| ring.unsubmitted());
         state.leader = true;
         drop(state);
-        let waited = self.doorbell.wait(unsubmitted, timeout);
+        let waited = match &*self.platform() {
+            Some(platform) => platform.doorbell.wait(unsubmitted, timeout),
+            None => Ok(()),
+        };
         let mut state = self.lock();
         state.leader = false;
         if state.followers > 0 {
@@ -254,7 +257,7 @@ impl Core {
         let (leader, followers) = (state.leader, state.followers);
         drop(state);
         if leader {
-            self.doorbell.ring();
+            self.ring_bell();
         }
         if followers > 0 {
             self.followers.notify_all();
@@ -272,7 +275,7 @@ impl Core {
         if left && !state.turn_asked {
             state.turn_asked = true;
             drop(state);
-            self.doorbell.ring();
+            self.ring_bell();
         }
     }
 }
