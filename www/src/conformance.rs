@@ -149,6 +149,11 @@ impl Stage for Worker {
         Box::pin(async move { opfs::make_folder(root, name).await.map_err(failure) })
     }
 
+    fn open_files(&self, _root: &str) -> Option<usize> {
+        // The browser does not say; opening such a file again would be refused.
+        None
+    }
+
     fn limit_space(&self, _bytes: Option<u64>) -> bool {
         // Only the browser's driver can, from outside; `ring_out_of_space` is for that.
         false

@@ -40,6 +40,10 @@ pub trait Stage {
     /// Makes a directory.
     fn make_directory<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome>;
 
+    /// How many files below `root` this process has open, where the platform can be asked. (Where a
+    /// file is open once only, opening it again asks as well.)
+    fn open_files(&self, root: &str) -> Option<usize>;
+
     /// Lets the storage hold that many more bytes at most. `false` where it cannot be told to.
     fn limit_space(&self, bytes: Option<u64>) -> bool;
 }
@@ -202,6 +206,11 @@ impl Ctx {
     /// It cannot be told.
     pub async fn exists_outside(&self, name: &str) -> Outcome<bool> {
         Ok(self.stage.outside(&self.root, name).await?.is_some())
+    }
+
+    /// How many files of this context the process has open, where that can be told.
+    pub fn open_files(&self) -> Option<usize> {
+        self.stage.open_files(&self.root)
     }
 
     /// Makes a directory.

@@ -175,6 +175,17 @@ impl Stage for NativeStage {
         })
     }
 
+    fn open_files(&self, root: &str) -> Option<usize> {
+        if self.backend.is_simulated() {
+            return None;
+        }
+        let folder = self.path(root, "");
+        let descriptors = fs::read_dir("/proc/self/fd").ok()?;
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        // The folder itself is the driver's root.
+        Some(links.filter(|link| link.parent().is_some_and(|parent| parent == folder)).count())
+    }
+
     fn limit_space(&self, bytes: Option<u64>) -> bool {
         if self.backend.is_simulated() {
             self.disk.limit(bytes);

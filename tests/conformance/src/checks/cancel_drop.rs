@@ -190,8 +190,10 @@ async fn files_are_closed_with_the_driver(ctx: &Ctx) -> Outcome {
         files.push(file);
     }
     driver.prepare(&["prepared"], 0).await?;
+    ensure!(ctx.open_files().is_none_or(|count| count >= 6), "{:?} are open", ctx.open_files());
     drop(driver);
     ctx.until("the driver is gone", || ctx.live().is_empty()).await?;
+    ensure!(ctx.open_files().is_none_or(|count| count == 0), "{:?} are open", ctx.open_files());
     // Where a file can be open once only, these would be `Locked` or `Busy`.
     let next = ctx.driver(&Plan::default())?;
     for name in &names {
@@ -218,6 +220,7 @@ async fn an_unwanted_open_closes_what_it_opened(ctx: &Ctx) -> Outcome {
         }
         ctx.settle().await;
     }
+    ensure!(ctx.open_files().is_none_or(|count| count == 0), "{:?} are open", ctx.open_files());
     let driver = ctx.driver(&Plan::default())?;
     let file = driver.create(&name).await?;
     ensure_eq!(contents(&file).await?, b"");
@@ -366,6 +369,7 @@ async fn a_drop_in_the_middle_of_everything(ctx: &Ctx) -> Outcome {
         }
         let kind = open.await.err().map(|error| error.kind());
         ensure!(kind.is_none_or(ended_with_the_driver), "round {round}: {kind:?}");
+        ensure!(ctx.open_files().is_none_or(|count| count == 0), "{:?} are open", ctx.open_files());
     }
     Ok(())
 }

@@ -221,6 +221,7 @@ async fn a_detached_open_is_closed(ctx: &Ctx) -> Outcome {
     driver.open(&name, OpenOptions::new().create(true)).detach();
     ctx.until("the open is over", || driver.statistics().alive == 0).await?;
     driver.remove(&name).await?;
+    ensure!(ctx.open_files().is_none_or(|count| count == 0), "{:?} are open", ctx.open_files());
     ensure!(!ctx.exists_outside(&name).await?, "the file is still there");
     Ok(())
 }

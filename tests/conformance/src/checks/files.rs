@@ -199,6 +199,7 @@ async fn one_handle_of_two_closes_alone(ctx: &Ctx) -> Outcome {
     ensure_eq!(contents(&second).await?, b"goes on");
     ensure_kind!(driver.remove(second.name()).await, Busy);
     second.close().await?;
+    ensure!(ctx.open_files().is_none_or(|count| count == 0), "{:?} are open", ctx.open_files());
     driver.remove(second.name()).await?;
     Ok(())
 }

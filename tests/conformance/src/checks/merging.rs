@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use littoral::{Buffer, Completion, File, Result, Shared};
+use littoral::{Buffer, Completion, File, Result, Shared, SyncKind};
 use littoral_platform::Errno;
 use littoral_platform::faulty::{OpKind, Outcome as Fault, Rule};
 
 use super::family;
-use crate::ctx::{Driver, contents, pattern, read, write};
+use crate::ctx::{Driver, pattern, read, write};
 use crate::verdict::ensure_bytes;
 use crate::{Ctx, Outcome, Plan, ensure, ensure_eq, ensure_kind};
 
@@ -228,25 +228,34 @@ async fn a_cancelled_head_in_the_ring_harms_no_other(ctx: &Ctx) -> Outcome {
     Ok(())
 }
 
-/// Neighbours on both sides of a truncate are not one entry.
+/// Neighbours on both sides of a truncate or a sync are not one entry.
 async fn no_merging_across_a_barrier(ctx: &Ctx) -> Outcome {
-    let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
-    let bytes = pattern(20, 6);
-    if let Some(script) = &driver.script {
-        script.push(Rule::next(OpKind::Write, Fault::Park));
+    for cut in [true, false] {
+        let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
+        let bytes = pattern(20, 6);
+        driver.forget_trace();
+        if let Some(script) = &driver.script {
+            script.push(Rule::next(OpKind::Write, Fault::Park));
+        }
+        let units = [
+            file.pwrite(1 << 20, Shared::from(b"blocker")),
+            file.pwrite(0, Shared::from(bytes[..10].to_vec())),
+            if cut { file.truncate(4) } else { file.sync(SyncKind::Data) },
+            file.pwrite(10, Shared::from(bytes[10..].to_vec())),
+        ];
+        ctx.settle().await;
+        go(&driver, &[]);
+        for unit in units {
+            unit.await?;
+        }
+        let mut expected = bytes;
+        if cut {
+            expected[4..10].fill(0);
+        }
+        ensure_bytes(&read(&file, 0, 20).await?, &expected, "what stands on both sides")?;
+        if driver.script.is_some() {
+            ensure_eq!(driver.trace().writes(), [(1 << 20, 7), (0, 10), (10, 10)]);
+        }
     }
-    let units = [
-        file.pwrite(1 << 20, Shared::from(b"blocker")),
-        file.pwrite(0, Shared::from(bytes[..10].to_vec())),
-        file.truncate(4),
-        file.pwrite(10, Shared::from(bytes[10..].to_vec())),
-    ];
-    ctx.settle().await;
-    go(&driver, &[]);
-    for unit in units {
-        unit.await?;
-    }
-    let mut expected = bytes;
-    expected[4..10].fill(0);
-    ensure_bytes(&contents(&file).await?, &expected, "cut between the two")
+    Ok(())
 }

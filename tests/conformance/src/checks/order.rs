@@ -24,6 +24,7 @@ family! {
     "S2" both_kinds_are_flushes;
     "S2" a_failed_flush_is_a_failure;
     "S4" syncs_that_wait_together_are_all_right;
+    "S4" a_running_flush_covers_nothing_later;
     "S4" a_cancelled_sync_harms_no_other;
     "T1" a_truncate_runs_between_its_neighbours;
     "T1" a_truncate_waits_and_is_waited_for;
@@ -293,6 +294,34 @@ async fn syncs_that_wait_together_are_all_right(ctx: &Ctx) -> Outcome {
         ensure!(flushes.iter().all(|flush| flush.began > slow), "a flush before the slow write");
     }
     Ok(())
+}
+
+/// What is written while a flush runs is for the next one.
+async fn a_running_flush_covers_nothing_later(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    write(&file, 0, b"early").await?;
+    driver.forget_trace();
+    if let Some(script) = &driver.script {
+        script.push(Rule::next(OpKind::Sync, Fault::Park));
+    }
+    let first = file.sync(SyncKind::Data);
+    if driver.script.is_some() {
+        ctx.until("a flush runs", || driver.trace().parked(OpKind::Sync)).await?;
+    }
+    write(&file, 5, b"late").await?;
+    let second = file.sync(SyncKind::Data);
+    ctx.settle().await;
+    release(&driver);
+    first.await?;
+    second.await?;
+    if driver.script.is_some() {
+        let trace = driver.trace();
+        let (writes, flushes) = (trace.visits(OpKind::Write), trace.visits(OpKind::Sync));
+        ensure_eq!(flushes.len(), 2, "flushes");
+        let written = writes[0].ended.map(|(place, _)| place);
+        ensure!(flushes[1].taken > written.unwrap_or(usize::MAX), "the second came too early");
+    }
+    ensure_bytes(&ctx.outside(file.name()).await?, b"earlylate", "seen from outside")
 }
 
 /// Three that wait together, the first two unwanted by the time their flush is interrupted.
