@@ -5,12 +5,15 @@
 //! - [`Vector`] is a list of shared ones, for vectored writes.
 //! - [`Arena`] hands out buffers from one allocation and takes them back however they are lost.
 //!
-//! All unsafe code is in `raw`, which knows one thing: a pointer with a counted header behind it.
+//! All of them are pointers into memory with a counted header, see `raw`.
 
 mod arena;
 mod raw;
+mod shared;
+mod unique;
 mod vector;
 
 pub use arena::Arena;
-pub use raw::{Buffer, Shared};
+pub use shared::Shared;
+pub use unique::Buffer;
 pub use vector::Vector;
