@@ -7,9 +7,9 @@
 //! the table of an arena. A `Buffer` is the only holder of its header; freezing it into a `Shared`
 //! changes a type and nothing else.
 //!
-//! Invariant of this folder: `ptr..ptr + capacity` lies inside memory that stays allocated until the
-//! header's count has reached zero and `release` was called, and the first `len` bytes of it are
-//! initialised.
+//! Invariant of this folder: `ptr..ptr + capacity` lies inside memory that stays allocated until
+//! the header's count has reached zero and `release` was called, and the first `len` bytes of it
+//! are initialised.
 #![allow(unsafe_code, reason = "allocates, counts and frees raw memory")]
 
 use core::ptr::NonNull;

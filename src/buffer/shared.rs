@@ -136,8 +136,8 @@ impl Shared {
             return Err(self);
         }
         let shared = ManuallyDrop::new(self);
-        // SAFETY: the memory was a buffer's, the only claim on it is handed over, and the bytes were
-        // initialised when it was frozen.
+        // SAFETY: the memory was a buffer's, the only claim on it is handed over, and the bytes
+        // were initialised when it was frozen.
         Ok(unsafe { Buffer::from_parts(shared.ptr, shared.len, header).filled(shared.len) })
     }
 
