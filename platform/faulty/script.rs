@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::{Cqe, Doorbell, Errno, Handle, Op, Span, Tag};
+use crate::{Cqe, Doorbell, Errno, Handle, Op, Span, SyncKind, Tag};
 
 /// Events kept: enough for a check, small enough for a soak of days.
 const LOG_MAX: usize = 16 * 1024;
@@ -117,16 +117,18 @@ pub struct Entry {
     pub bytes: u64,
     /// Spans it asked to move, empty ones included.
     pub spans: usize,
+    /// What a sync is to flush.
+    pub sync: Option<SyncKind>,
 }
 
 impl Entry {
     /// # Safety
     /// The span array must be alive.
     pub(super) unsafe fn of(op: &Op) -> Entry {
-        let plain = |op, file, at| Entry { op, file, at, bytes: 0, spans: 0 };
+        let plain = |op, file, at| Entry { op, file, at, bytes: 0, spans: 0, sync: None };
         let moving = |op, file, at, spans: &[Span]| {
             let bytes = spans.iter().map(|span| span.len as u64).sum();
-            Entry { op, file: Some(file), at, bytes, spans: spans.len() }
+            Entry { op, file: Some(file), at, bytes, spans: spans.len(), sync: None }
         };
         match *op {
             Op::Open { .. } => plain(OpKind::Open, None, 0),
@@ -145,7 +147,9 @@ impl Entry {
                 let spans = unsafe { core::slice::from_raw_parts(spans, count as usize) };
                 moving(OpKind::Write, file, at, spans)
             }
-            Op::Sync { file, .. } => plain(OpKind::Sync, Some(file), 0),
+            Op::Sync { file, kind } => {
+                Entry { sync: Some(kind), ..plain(OpKind::Sync, Some(file), 0) }
+            }
             Op::Truncate { file, len } => plain(OpKind::Truncate, Some(file), len),
             Op::Remove { .. } => plain(OpKind::Remove, None, 0),
             Op::Cancel { .. } => plain(OpKind::Cancel, None, 0),

@@ -291,6 +291,15 @@ async fn a_removed_member_is_absent_and_empty(ctx: &Ctx) -> Outcome {
         ensure_kind!(driver.open_now("journal", OpenOptions::new()), NotFound);
         ensure_kind!(driver.remove_now("journal"), NotFound);
     }
+    // The same by the operation that may wait.
+    let file = driver.open("journal", OpenOptions::new().create(true)).await?;
+    write(&file, 0, b"once more").await?;
+    ensure_kind!(driver.remove("journal").await, Busy);
+    file.close().await?;
+    driver.remove("journal").await?;
+    ensure!(!driver.exists_now("journal")?, "it was removed");
+    ensure_kind!(driver.open("journal", OpenOptions::new()).await, NotFound);
+    ensure_kind!(driver.remove("journal").await, NotFound);
     let outside = ctx.outside("journal").await.unwrap_or_default();
     ensure_eq!(outside, b"", "what is left of it on the storage");
     Ok(())
