@@ -33,7 +33,8 @@ pub trait File: Send + Sync + 'static {
 
     /// Makes every write and truncate that was submitted before it durable, finished or not. Fails
     /// with [`WriteLost`](crate::ErrorKind::WriteLost), and does not flush, if one of them failed
-    /// and nobody took that failure.
+    /// and nobody took that failure. It is told once: the next sync covers what was written since,
+    /// so write what was lost again before it.
     fn sync(&self, kind: SyncKind) -> Completion<()>;
 
     /// Sets the size, after everything submitted before and before everything submitted later.
@@ -50,7 +51,8 @@ pub trait File: Send + Sync + 'static {
     fn size_now(&self) -> Result<u64>;
 
     /// Closes this handle: it takes no more operations. Completes when the file is closed if this
-    /// was the last handle, with the platform's answer.
+    /// was the last handle, with the platform's answer, or with
+    /// [`WriteLost`](crate::ErrorKind::WriteLost) if a write failed and nobody was told.
     fn close(&self) -> Completion<()>;
 
     /// The name it was opened by.

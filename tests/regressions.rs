@@ -94,6 +94,22 @@ fn s1_a_refused_and_detached_write_fails_the_sync() {
     );
 }
 
+/// S1, F8: a close is the last to tell of a failure that nobody took.
+#[test]
+fn s1_a_close_tells_of_a_lost_write() {
+    let (io, script) = scripted(Config::new());
+    let file = open(&io, "a");
+    script.push(Rule::next(OpKind::Write, Outcome::Fail(Errno::IO)));
+    file.pwrite(0, page(1)).detach();
+    settle(&io);
+    let error = wait(&*io, file.close()).unwrap_err();
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::WriteLost, Operation::Close));
+    assert_eq!(error.cause().map(Error::kind), Some(ErrorKind::Io));
+    let file = open(&io, "a");
+    wait(&*io, file.sync(SyncKind::Full)).unwrap();
+    wait(&*io, file.close()).unwrap();
+}
+
 /// S1: a failure that a sync has told is told once.
 #[test]
 fn s1_a_told_failure_is_not_told_again() {

@@ -401,9 +401,15 @@ impl State {
             }
             _ => {}
         }
-        let gone = self.files.remove(file);
+        let mut gone = self.files.remove(file);
         if gone.closer != NONE {
-            self.finish(gone.closer, gone.close_error.map_or(Ok(Value::Unit), Err));
+            // The last chance to tell of a failure that nobody took.
+            let lost = gone.failures.tell(u64::MAX).map(|cause| {
+                let lost = Error::new(ErrorKind::WriteLost, Operation::Close).caused_by(cause);
+                lost.on(Arc::clone(&name))
+            });
+            let outcome = lost.or(gone.close_error).map_or(Ok(Value::Unit), Err);
+            self.finish(gone.closer, outcome);
         }
         self.next_turn(&name);
     }
