@@ -18,7 +18,9 @@ use crate::{Buffer, Error, File, Result};
 /// call [`Io::step`](crate::Io::step) (in a browser the host does). Results arrive from `step`
 /// only. An operation that was refused is finished from the start.
 ///
-/// Dropping it detaches the operation, which runs on and frees what it owns at its own end.
+/// Dropping it detaches the operation, which runs on and frees what it owns at its own end; that
+/// holds for a future dropped by a time-out or a `select`, too. To end it,
+/// [`cancel`](Completion::cancel).
 #[must_use = "dropped, it is detached, and a failure goes unseen until the next sync"]
 pub struct Completion<T> {
     inner: Inner,
@@ -84,7 +86,29 @@ impl<T: Outcome> Completion<T> {
     }
 
     /// Calls `callback` with the result, from a `step` (of whichever thread), with none of the
-    /// driver's locks held. When the driver is gone, it is called at once.
+    /// driver's locks held. When the driver is gone, it is called at once. A failure counts as
+    /// taken, whatever the callback does with it. A callback that keeps an `Arc<dyn Io>` keeps the
+    /// driver until it has run.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use littoral::{Config, OpenOptions, Status, Wait, start, wait};
+    /// # fn main() -> littoral::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+    /// let file = wait(&*io, io.open("log", OpenOptions::new().create(true)))?;
+    /// let (tell, told) = mpsc::channel();
+    /// for record in 0..4 {
+    ///     let tell = tell.clone();
+    ///     file.pwrite(record * 100, vec![1; 100].into())
+    ///         .on_finish(move |result| tell.send((record, result)).unwrap());
+    /// }
+    /// // Until nothing is left to be told.
+    /// while io.step(io.delivered(), Wait::Forever).status != Status::Idle {}
+    /// assert!(told.try_iter().all(|(_, result)| result.is_ok()));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_finish(mut self, callback: impl FnOnce(Result<T>) + Send + 'static) {
         let callback = Box::new(move |outcome: Result<Value>, core: &Arc<Core>| {
             callback(outcome.map(|value| T::from_value(value, core)));

@@ -312,6 +312,13 @@ impl core::error::Error for Error {
     }
 }
 
+impl From<littoral_platform::SetupError> for Error {
+    /// For drivers on rings of the caller's own: why there is no ring.
+    fn from(refused: littoral_platform::SetupError) -> Error {
+        Error::from_code(refused.code, Operation::Start).because(refused.what)
+    }
+}
+
 impl From<Error> for std::io::Error {
     /// For engines that speak `std::io`: the nearest kind there, with the whole error inside.
     fn from(error: Error) -> std::io::Error {

@@ -6,7 +6,7 @@ use littoral_platform::{Limits, Native, Report, Ring, Setup, clock};
 
 use crate::core::Core;
 use crate::file::RingFile;
-use crate::{Completion, Config, Error, File, OpenOptions, Operation, Result, Wait};
+use crate::{Completion, Config, File, OpenOptions, Result, Wait};
 
 /// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
 ///
@@ -14,10 +14,7 @@ use crate::{Completion, Config, Error, File, OpenOptions, Operation, Result, Wai
 /// What the platform refused, and what to do about it.
 pub fn start(config: Config) -> Result<Arc<dyn Io>> {
     let setup = Setup { root: config.root.clone(), in_flight: config.operations.saturating_mul(2) };
-    let ring = Native::new(&setup).map_err(|refused| {
-        Error::from_code(refused.code, Operation::Start).because(refused.what)
-    })?;
-    start_on(Box::new(ring), config)
+    start_on(Box::new(Native::new(&setup)?), config)
 }
 
 /// Starts a driver on a ring of your own: a simulated one, or one that misbehaves on purpose.
@@ -87,7 +84,29 @@ pub trait Io: Send + Sync + 'static {
     ///
     /// Returns at once if the [delivery count](Io::delivered) is not `seen`, the one the caller
     /// last looked at its results with, so that a result that another thread delivered is never
-    /// slept through.
+    /// slept through. The first time, `seen` is [`delivered`](Io::delivered), read before looking.
+    ///
+    /// ```
+    /// use littoral::{Buffer, Config, OpenOptions, Wait, start, wait};
+    /// # fn main() -> littoral::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+    /// let file = wait(&*io, io.open("pages", OpenOptions::new().create(true)))?;
+    /// wait(&*io, file.pwrite(0, vec![7; 8 * 512].into()))?;
+    ///
+    /// // A polling loop: eight reads in flight, their results in whatever order they come.
+    /// let mut reads: Vec<_> =
+    ///     (0..8).map(|page| file.pread(page * 512, Buffer::with_capacity(512))).collect();
+    /// let mut seen = io.delivered();
+    /// let mut pages = Vec::new();
+    /// while pages.len() < 8 {
+    ///     pages.extend(reads.iter_mut().filter_map(|read| read.try_take()));
+    ///     seen = io.step(seen, Wait::Forever).delivered;
+    /// }
+    /// assert!(pages.into_iter().all(|page| page.unwrap()[..] == [7; 512]));
+    /// # Ok(())
+    /// # }
+    /// ```
     fn step(&self, seen: u64, wait: Wait) -> Step;
 
     /// How many results were delivered so far.
@@ -124,7 +143,7 @@ pub struct Step {
 pub enum Status {
     /// Results were delivered, here or by another thread since `seen`.
     Delivered,
-    /// Nothing is alive: waiting would be for ever.
+    /// No operation is unfinished: waiting would be for ever.
     Idle,
     /// Operations are alive, none finished in time (or the wait was interrupted).
     Pending,

@@ -44,7 +44,7 @@ pub use littoral_platform as platform;
 pub use littoral_platform::{Errno, Limits, Report, SyncKind};
 pub use options::{Config, OpenOptions, Wait};
 
-/// The README's program, compiled and run.
+/// The README's program, compiled. (The crate page's, above, is the same one, and runs.)
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
