@@ -127,12 +127,12 @@ impl Stage for Worker {
         }
         let setup =
             Setup { root: Some(root.to_owned()), in_flight: plan.operations.saturating_mul(2) };
-        let Ok(ring) = Native::new(&setup) else {
-            // The driver's own start fails as well, and says why in its own words.
-            return Ok((start(config)?, None));
-        };
         let script = Script::new();
-        let ring = Faulty::new(ring, Faults { seed, ..plan.faults.clone() }, script.clone());
+        let ring = Faulty::new(
+            Native::new(&setup)?,
+            Faults { seed, ..plan.faults.clone() },
+            script.clone(),
+        );
         Ok((start_on(Box::new(ring), config)?, Some(script)))
     }
 

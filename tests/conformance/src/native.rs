@@ -124,16 +124,11 @@ impl Stage for NativeStage {
         let simulated =
             || Simulated::new(&setup, self.disk.clone(), simulated::Config::seeded(seed));
         let faults = Faults { seed, ..plan.faults.clone() };
-        let native = || Native::new(&setup).map_err(|error| error.what);
         match self.backend {
             Backend::Uring => Ok((littoral::start(config)?, None)),
             Backend::Simulated => Ok((littoral::start_on(Box::new(simulated()), config)?, None)),
             Backend::FaultySimulated => faulty(simulated(), faults, config),
-            Backend::FaultyUring => match native() {
-                Ok(ring) => faulty(ring, faults, config),
-                // The driver's own start fails as well, and says why in its own words.
-                Err(_) => Ok((littoral::start(config)?, None)),
-            },
+            Backend::FaultyUring => faulty(Native::new(&setup)?, faults, config),
         }
     }
 
