@@ -79,7 +79,7 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
   answers('native', here.answers);
   answers('native, direct scan', here.scan);
   comparison.state('raw script', 'uring', here.raw_digest);
-  for (const backend of ['simulated', 'faulty-simulated']) {
+  for (const backend of ['faulty-uring', 'simulated', 'faulty-simulated']) {
     const { raw_digest: digest } = await json(native, ['raw', '--backend', backend]);
     comparison.state('raw script', backend, digest);
   }
@@ -103,8 +103,10 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
         };
         const call = async (name, ...args) =>
           JSON.parse(await session.call(name, args, onProgress));
-        const raw = await call('raw_script');
-        comparison.state('raw script', `opfs in ${browser}`, raw.digest);
+        for (const backend of ['opfs', 'faulty-opfs']) {
+          const raw = await call('raw_script', backend);
+          comparison.state('raw script', `${backend} in ${browser}`, raw.digest);
+        }
         const there = await call('demo_cities', '/data/cities.json');
         bar.stop();
         comparison.state('rows', browser, there.rows);

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use cities::query::Answer;
 use cities::{demo, raw};
 use js_sys::{ArrayBuffer, Function, Uint8Array};
+use littoral::platform::faulty::{Faults, Faulty, Script};
+use littoral::platform::{Native, Setup};
 use littoral::{Config, Io};
 use serde::Serialize;
 use wasm_bindgen::{JsCast, JsValue};
@@ -16,6 +18,9 @@ use crate::{opfs, row};
 
 /// The database's file, at the origin's root, where the page looks for it.
 const FILE: &str = "cities.redb";
+
+/// Of the ring that misbehaves.
+const SEED: u64 = 1;
 
 /// Our word about a database's file, in the report's terms.
 #[derive(Serialize)]
@@ -53,9 +58,20 @@ pub(crate) async fn open(name: &str, on_progress: &Function) -> Result<String, J
 }
 
 /// Runs the fixed script of raw operations; the digest of what it leaves.
-pub(crate) async fn raw(on_progress: &Function) -> Result<String, JsValue> {
-    let left = raw::run(&start()?, &mut teller(on_progress)).await;
+pub(crate) async fn raw(backend: &str, on_progress: &Function) -> Result<String, JsValue> {
+    let io = match backend {
+        "opfs" => start()?,
+        "faulty-opfs" => start_faulty().map_err(|error| told(error.into()))?,
+        other => return Err(told(anyhow::anyhow!("there is no backend `{other}`"))),
+    };
+    let left = raw::run(&io, &mut teller(on_progress)).await;
     Ok(row::to_json_one(&left.map_err(told)?))
+}
+
+fn start_faulty() -> littoral::Result<Arc<dyn Io>> {
+    let ring = Native::new(&Setup { root: None, in_flight: 2048 })?;
+    let ring = Faulty::new(ring, Faults::rough(SEED), Script::new());
+    littoral::start_on(Box::new(ring), Config::new())
 }
 
 fn start() -> Result<Arc<dyn Io>, JsValue> {

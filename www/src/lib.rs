@@ -76,10 +76,11 @@ pub async fn bench_web(on_progress: js_sys::Function) -> Result<String, JsValue>
     Ok(row::to_json(&bench::all(&on_progress).await?))
 }
 
-/// Runs the fixed script of raw operations; JSON with the digest of the file it leaves.
+/// Runs the fixed script of raw operations on `opfs` or `faulty-opfs`; JSON with the digest of the
+/// file it leaves.
 #[wasm_bindgen]
-pub async fn raw_script(on_progress: js_sys::Function) -> Result<String, JsValue> {
-    demo::raw(&on_progress).await
+pub async fn raw_script(backend: String, on_progress: js_sys::Function) -> Result<String, JsValue> {
+    demo::raw(&backend, &on_progress).await
 }
 
 /// Loads the cities of the JSON at `url` into a new redb database; JSON with the answers, and the

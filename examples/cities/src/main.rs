@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use littoral::platform::faulty::{Faults, Faulty, Script};
 use littoral::platform::simulated::{self, Disk, Simulated};
-use littoral::platform::{Ring, Setup};
+use littoral::platform::{Native, Ring, Setup};
 use littoral::{Config, Io, block_on};
 use serde_json::json;
 
@@ -57,6 +57,8 @@ enum Command {
 enum Backend {
     /// The kernel's io_uring, in a temporary folder.
     Uring,
+    /// The same, with short counts, interruptions and refusals.
+    FaultyUring,
     /// A disk in memory whose completions come late and in any order.
     Simulated,
     /// The same with short counts, interruptions and refusals.
@@ -112,11 +114,16 @@ fn answer(file: &Path) -> Result<serde_json::Value> {
 
 fn script(backend: Backend) -> Result<serde_json::Value> {
     let folder = tempfile::tempdir()?;
-    let setup = Setup { root: None, in_flight: 1024 };
-    let ring = || Simulated::new(&setup, Disk::new(), simulated::Config::seeded(SEED));
+    let setup = || Setup { root: None, in_flight: 1024 };
+    let ring = || Simulated::new(&setup(), Disk::new(), simulated::Config::seeded(SEED));
     let on = |ring: Box<dyn Ring>| littoral::start_on(ring, Config::new());
     let io = match backend {
         Backend::Uring => start_in(folder.path())?,
+        Backend::FaultyUring => {
+            let setup = Setup { root: Some(text(folder.path())?.to_owned()), ..setup() };
+            let kernel = Native::new(&setup).map_err(littoral::Error::from)?;
+            on(Box::new(Faulty::new(kernel, Faults::rough(SEED), Script::new())))?
+        }
         Backend::Simulated => on(Box::new(ring()))?,
         Backend::FaultySimulated => {
             on(Box::new(Faulty::new(ring(), Faults::rough(SEED), Script::new())))?
@@ -128,8 +135,12 @@ fn script(backend: Backend) -> Result<serde_json::Value> {
     Ok(json!({ "raw_digest": raw.digest, "size": raw.size }))
 }
 
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not text", path.display()))
+}
+
 fn start_in(folder: &Path) -> Result<Arc<dyn Io>> {
-    let root = folder.to_str().with_context(|| format!("{} is not text", folder.display()))?;
+    let root = text(folder)?;
     littoral::start(Config::new().root(root)).with_context(|| format!("starting in {root}"))
 }
 
