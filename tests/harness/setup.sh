@@ -76,7 +76,7 @@ install_packages() { # groups
   local packages command
   mapfile -t packages < <(absent "$@")
   ((${#packages[@]})) || return 0
-  command="apt-get install --yes --no-install-recommends ${packages[*]}"
+  command="apt-get install --yes --no-remove --no-install-recommends ${packages[*]}"
   if [[ $check == yes || ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
     missing "${packages[*]}; on Debian: sudo $command"
   fi

@@ -68,7 +68,7 @@ impl Duel {
         let ratios = sorted(raw.iter().map(|pair| pair[0] / pair[1].max(f64::MIN_POSITIVE)));
         let [low, high] = RANKS.map(|rank| hundredths(ratios[rank]));
         let outcome = match self.target {
-            None => "told",
+            None => "no target",
             Some(target) if high <= target => "met",
             Some(target) if low > target => "missed",
             Some(_) => "inconclusive",
