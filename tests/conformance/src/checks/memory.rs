@@ -141,7 +141,8 @@ async fn buffers_come_home_however_they_are_lost(ctx: &Ctx) -> Outcome {
     losing.is_home("refused for lack of room").await?;
     drop(full);
     ctx.until("there is room", || driver.statistics().alive == 0).await?;
-    file.close().await?;
+    // Of the write that was refused, and that nobody looked at.
+    ensure_kind!(file.close().await, WriteLost);
     ensure_kind!(file.pread(0, losing.empty()?).await, Closed);
     losing.is_home("refused by a closed file").await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use littoral::{Buffer, ErrorKind, File, Shared, SyncKind, Vector};
+use littoral::{Buffer, ErrorKind, File, OpenOptions, Shared, SyncKind, Vector};
 use littoral_platform::Errno;
 use littoral_platform::faulty::{OpKind, Outcome as Fault, Rule};
 
@@ -19,6 +19,7 @@ family! {
     "S1" a_lost_write_fails_a_sync_that_waits_for_it;
     "S1" each_lost_write_is_told_once;
     "S1" a_refused_write_nobody_looked_at_is_lost;
+    "S1" a_close_is_the_last_to_tell_of_a_lost_write;
     "S1" a_failure_that_was_taken_is_not_lost;
     "S1" a_lost_write_of_another_file_does_not_matter;
     "S2" both_kinds_are_flushes;
@@ -185,6 +186,20 @@ async fn each_lost_write_is_told_once(ctx: &Ctx) -> Outcome {
     file.sync(SyncKind::Data).await?;
     first.await?;
     ensure_eq!(contents(&file).await?, b"mine");
+    Ok(())
+}
+
+/// Nobody could learn of it later: the next open of the file knows nothing of this one.
+async fn a_close_is_the_last_to_tell_of_a_lost_write(ctx: &Ctx) -> Outcome {
+    let (driver, file) = ctx.file(&Plan::calm()).await?;
+    let name = file.name().to_owned();
+    let past_the_end_of_all_files = u64::MAX;
+    file.pwrite(past_the_end_of_all_files, Shared::from(b"lost")).detach();
+    let error = ensure_kind!(file.close().await, WriteLost);
+    ensure_eq!(error.cause().map(littoral::Error::kind), Some(ErrorKind::InvalidInput));
+    let file = driver.open(&name, OpenOptions::new()).await?;
+    file.sync(SyncKind::Data).await?;
+    file.close().await?;
     Ok(())
 }
 
