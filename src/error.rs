@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Io,
     /// The name is a directory.
     IsADirectory,
-    /// Someone else holds the file's lock.
+    /// Someone else holds the file's lock. (Nothing answers so yet.)
     Locked,
     /// A synchronous wait for something that only the browser's own turn can do.
     NeedsHost,
@@ -157,7 +157,7 @@ impl ErrorKind {
             ErrorKind::StorageFull => "no space left",
             ErrorKind::Unsupported => "not supported on this platform",
             ErrorKind::WriteZero => "no progress",
-            ErrorKind::WriteLost => "an earlier write failed and its failure was not taken",
+            ErrorKind::WriteLost => "an earlier operation failed and its failure was not taken",
         }
     }
 
@@ -169,10 +169,10 @@ impl ErrorKind {
             ErrorKind::Cancelled => "submit it again if it is still wanted",
             ErrorKind::Closed => "open it again, on a live driver",
             ErrorKind::InvalidInput => "correct the argument",
-            ErrorKind::Io => "check the device; what was not confirmed may be old, new or mixed",
+            ErrorKind::Io => "check the device",
             ErrorKind::IsADirectory => "name a file",
             ErrorKind::Locked => "wait for the other process, tab or driver to close it",
-            ErrorKind::NeedsHost => "await it, or wait in a place that may block",
+            ErrorKind::NeedsHost => "await it, or `prepare` the name before",
             ErrorKind::NotFound => "check the name, or open it with `create`",
             ErrorKind::NotPrepared => "`prepare` the name first, or use `open`",
             ErrorKind::OutOfResources => "free memory or descriptors, or raise the limit",

@@ -16,10 +16,11 @@ use crate::{Buffer, Completion, Error, ErrorKind, Operation, Result, Shared, Vec
 /// between what came before and what comes after.
 ///
 /// Dropping the last handle closes the file once its operations are done.
-pub trait File: Send + Sync + 'static {
+pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Reads at `at` until `into` is full or the file ends. The buffer's length is then what was
     /// read: shorter than its capacity means the file ended there, 0 that `at` is at or past the
-    /// end.
+    /// end (or that the capacity is 0). When it fails the buffer is dropped; one of an arena goes
+    /// home.
     fn pread(&self, at: u64, into: Buffer) -> Completion<Buffer>;
 
     /// Reads at `at` into several buffers in order, as [`pread`](File::pread) into all of them.

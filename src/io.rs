@@ -1,5 +1,6 @@
 //! The driver trait, and the driver of a ring.
 
+use core::fmt;
 use std::sync::Arc;
 
 use littoral_platform::{Limits, Native, Report, Ring, Setup, clock};
@@ -17,7 +18,26 @@ pub fn start(config: Config) -> Result<Arc<dyn Io>> {
     start_on(Box::new(Native::new(&setup)?), config)
 }
 
-/// Starts a driver on a ring of your own: a simulated one, or one that misbehaves on purpose.
+/// Starts a driver on a ring of your own: a simulated one, or one that misbehaves on purpose. The
+/// ring has its own root and size ([`Setup`]); those of `config` are not used.
+///
+/// ```
+/// use littoral::platform::faulty::{Faults, Faulty, Script};
+/// use littoral::platform::simulated::{Config as Behaviour, Disk, Simulated};
+/// use littoral::platform::Setup;
+/// use littoral::{Config, OpenOptions, start_on, wait};
+///
+/// # fn main() -> littoral::Result<()> {
+/// let setup = Setup { root: None, in_flight: 64 };
+/// let seed = 7;
+/// let ring = Simulated::new(&setup, Disk::new(), Behaviour::seeded(seed));
+/// let ring = Faulty::new(ring, Faults::rough(seed), Script::new());
+/// let io = start_on(Box::new(ring), Config::new())?;
+/// let file = wait(&*io, io.open("tested.db", OpenOptions::new().create(true)))?;
+/// wait(&*io, file.pwrite(0, b"short, interrupted and whole all the same".into()))?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// `InvalidInput` for a configuration outside its bounds.
@@ -36,7 +56,7 @@ pub fn start_on(ring: Box<dyn Ring>, config: Config) -> Result<Arc<dyn Io>> {
 /// driver's [root](crate::Config::root). A component is 1 to 255 bytes of UTF-8, not `.` or `..`,
 /// without control characters and without `\`; a name is at most 1024 bytes. What breaks the rule
 /// is `InvalidInput`.
-pub trait Io: Send + Sync + 'static {
+pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// Opens a file.
     fn open(&self, name: &str, options: OpenOptions) -> Completion<Arc<dyn File>>;
 
@@ -78,7 +98,10 @@ pub trait Io: Send + Sync + 'static {
     /// before have ended by themselves. Dropping the last handle instead cancels them.
     fn shutdown(&self) -> Completion<()>;
 
-    /// Makes progress: starts what is queued, takes what is finished, and delivers results. Wakers
+    /// Makes progress. Nothing that was submitted is started before the next `step` of any thread,
+    /// unless one is waiting already: so neighbours meet, and one call to the kernel starts all.
+    ///
+    /// It starts what is queued, takes what is finished, and delivers results. Wakers
     /// and callbacks run in here, with none of the driver's locks held; they may do anything,
     /// `step` included.
     ///
@@ -143,7 +166,8 @@ pub struct Step {
 pub enum Status {
     /// Results were delivered, here or by another thread since `seen`.
     Delivered,
-    /// No operation is unfinished: waiting would be for ever.
+    /// Nothing is under way: no step would deliver more. Finished results may still be there to be
+    /// taken.
     Idle,
     /// Operations are alive, none finished in time (or the wait was interrupted).
     Pending,
@@ -156,7 +180,7 @@ pub enum Status {
 pub struct Statistics {
     /// Operations accepted.
     pub accepted: u64,
-    /// Operations alive now.
+    /// Slots in use now: operations under way, or finished and not taken.
     pub alive: u64,
     /// Entries the platform holds now.
     pub in_flight: u64,
@@ -250,6 +274,12 @@ impl Io for Driver {
 
     fn now(&self) -> Clock {
         Clock { monotonic: clock::monotonic_nanos(), wall: clock::wall_nanos() }
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Io({})", self.core.report.backend)
     }
 }
 

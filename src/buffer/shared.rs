@@ -105,6 +105,7 @@ impl Shared {
     /// # Panics
     /// If the range is not inside.
     #[must_use]
+    #[track_caller]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Shared {
         let start = match range.start_bound() {
             Bound::Included(&n) => n,

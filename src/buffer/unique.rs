@@ -80,6 +80,7 @@ impl Buffer {
     ///
     /// # Panics
     /// If they do not fit: the capacity is fixed.
+    #[track_caller]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let room = self.capacity - self.len;
         assert!(bytes.len() <= room, "{} bytes do not fit into the {room} left", bytes.len());

@@ -428,5 +428,5 @@ impl State {
 
 fn too_many_files() -> Error {
     let error = Error::new(ErrorKind::OutOfResources, Operation::Open);
-    error.because("as many files are open as the driver was configured for")
+    error.because("as many files are open as `Config::files` allows")
 }

@@ -174,7 +174,9 @@ impl Core {
             rounds += 1;
             if rounds > ROUNDS_MAX {
                 let error = Error::new(ErrorKind::Busy, operation).on(Arc::clone(name));
-                return Err(error.because("an open or a close of it needs the host's turn"));
+                return Err(error.because(
+                    "an open or a close of it needs the host's turn: await, then try again",
+                ));
             }
         }
     }

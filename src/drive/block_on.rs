@@ -13,7 +13,9 @@ use crate::{Completion, Error, ErrorKind, Io, Operation, Result, Status, Wait};
 
 /// Runs a future to its end, stepping `io` meanwhile.
 ///
-/// The future may wait for other things too: its waker interrupts the step.
+/// The future may wait for other things too: its waker interrupts the step. Only `io` is stepped:
+/// the completions of another driver are not moved by this. The outer result is that of the
+/// waiting, `F::Output` that of the future.
 ///
 /// # Errors
 /// [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for something that only the browser's
@@ -68,7 +70,9 @@ pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T>
             Status::Idle => {
                 let error = Error::new(ErrorKind::InvalidInput, Operation::Wait);
                 return completion.try_take().unwrap_or_else(|| {
-                    Err(error.because("the completion is of another driver than the one to step"))
+                    Err(error.because(
+                        "the completion's result was taken already, or it is of another driver",
+                    ))
                 });
             }
             Status::NeedsHost => return completion.try_take().unwrap_or(Err(needs_host())),
