@@ -137,36 +137,37 @@ fn s1_a_cancelled_sync_is_no_lost_write() {
     wait(&*io, file.sync(SyncKind::Data)).expect("nothing was written at all");
 }
 
+/// Two operations travel in one entry; the first is cancelled, and the second none the worse.
+fn cancelling_the_first_spares_the_second(
+    held: OpKind,
+    two: impl Fn(&dyn File) -> (Completion<()>, Completion<()>),
+    shared: impl Fn(Statistics) -> u64,
+) {
+    let (io, script) = scripted(Config::new());
+    let file = open(&io, "f");
+    script.push(Rule::next(held, Outcome::Park));
+    let (first, second) = two(&*file);
+    settle(&io);
+    assert_eq!(shared(io.statistics()), 1);
+    first.cancel();
+    settle(&io);
+    script.release();
+    wait(&*io, second).expect("nobody cancelled it");
+    drop(first);
+}
+
 /// M1, S4, X1: cancelling the first of two syncs that share a flush is not the second's business.
 #[test]
 fn m1_cancelling_the_head_of_a_shared_flush_spares_the_other() {
-    let (io, script) = scripted(Config::new());
-    let file = open(&io, "f");
-    script.push(Rule::next(OpKind::Sync, Outcome::Park));
-    let (a, b) = (file.sync(SyncKind::Data), file.sync(SyncKind::Data));
-    settle(&io);
-    assert_eq!(io.statistics().syncs_shared, 1);
-    a.cancel();
-    settle(&io);
-    script.release();
-    wait(&*io, b).expect("nobody cancelled it");
-    drop(a);
+    let two = |file: &dyn File| (file.sync(SyncKind::Data), file.sync(SyncKind::Data));
+    cancelling_the_first_spares_the_second(OpKind::Sync, two, |counted| counted.syncs_shared);
 }
 
 /// M1: the same for a merged write of two.
 #[test]
 fn m1_cancelling_the_head_of_a_merged_write_spares_the_other() {
-    let (io, script) = scripted(Config::new());
-    let file = open(&io, "f");
-    script.push(Rule::next(OpKind::Write, Outcome::Park));
-    let (a, b) = (file.pwrite(0, page(1)), file.pwrite(4096, page(2)));
-    settle(&io);
-    assert_eq!(io.statistics().merged, 1);
-    a.cancel();
-    settle(&io);
-    script.release();
-    wait(&*io, b).expect("nobody cancelled it");
-    drop(a);
+    let two = |file: &dyn File| (file.pwrite(0, page(1)), file.pwrite(4096, page(2)));
+    cancelling_the_first_spares_the_second(OpKind::Write, two, |counted| counted.merged);
 }
 
 /// M1: with one member cancelled and an error, the other is issued again by itself.

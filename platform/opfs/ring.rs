@@ -16,9 +16,9 @@ use crate::{
     SetupError, Sqe, Tag,
 };
 
-/// What a write costs without its bytes, in bytes. Measured with `ring_costs` of the browser
-/// package (microseconds a call, then a MiB): Chromium 156 35 and 130, Firefox ESR 153 65 and 120,
-/// Chromium incognito 900 and 5000. So 280 KiB, 550 KiB, 180 KiB.
+/// What a write costs without its bytes, in bytes. Measured by `./build.sh bench web`, which tells
+/// what calls cost by size (microseconds a call, then a MiB): Chromium 156 35 and 130, Firefox ESR
+/// 153 65 and 120, Chromium incognito 900 and 5000. So 280 KiB, 550 KiB, 180 KiB.
 const WRITE_CALL_COST: usize = 256 << 10;
 
 /// The same for reads: Chromium 1.5 and 85, Firefox 21 and 85, incognito 250 and 1000. So 20 KiB,

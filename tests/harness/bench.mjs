@@ -57,6 +57,22 @@ async function natively() {
   return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
 }
 
+/** What one call of the ring costs, by which the engine's limits were set: told, not judged. */
+const cost = ({ what, bytes, micros }) => ({
+  question: 'what does a call of the ring cost',
+  subject: ['read', 'write'].includes(what) ? `${what} of ${bytes} bytes` : what,
+  reference: null,
+  unit: 'us',
+  value: micros,
+  rounds: 15,
+  ratio: null,
+  low: null,
+  high: null,
+  target: null,
+  outcome: 'no target',
+  raw: [],
+});
+
 async function inBrowser(browser, tools, report) {
   await web(tools);
   const server = await serve({ folders: { '/': dist } });
@@ -69,7 +85,8 @@ async function inBrowser(browser, tools, report) {
         const { stage = 'measuring', done = 0, total = 1 } = JSON.parse(progress);
         bar.update({ stage, done, total });
       });
-      return JSON.parse(text);
+      const costs = JSON.parse(await session.call('ring_costs', [], () => {}));
+      return [...JSON.parse(text), ...costs.map(cost)];
     } finally {
       bar.stop();
       await session.close();
