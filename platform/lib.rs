@@ -16,6 +16,8 @@ pub mod faulty;
 mod opfs;
 mod ring;
 pub mod simulated;
+#[cfg(unix)]
+mod unix;
 
 pub use errno::Errno;
 pub use faulty::Faulty;

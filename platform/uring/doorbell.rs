@@ -24,8 +24,8 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 
-use super::direct::errno;
 use super::{BELL, code};
+use crate::unix::errno;
 use crate::{Doorbell, Errno};
 
 const IDLE: u8 = 0;

@@ -5,8 +5,7 @@ use std::os::fd::RawFd;
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
-use super::BYTES_PER_CALL;
-use super::direct::{MODE, open_flags, raw};
+use crate::unix::{BYTES_PER_CALL, MODE, open_flags, raw};
 use crate::{Op, Span, SyncKind};
 
 bitflags::bitflags! {

@@ -2,7 +2,7 @@
 //!
 //! - `setup` climbs down a ladder of flags and sizes until the kernel agrees, probes what it can
 //!   do, and says why where it refuses.
-//! - `entry` translates an operation into the kernel's entry, `direct` into system calls. Every
+//! - `entry` translates an operation into the kernel's entry, `unix` into system calls. Every
 //!   operation has both: what this kernel's ring lacks is called directly in [`Ring::push`], and
 //!   its completion waits in `made` for [`Ring::reap`]. The caller sees the same results.
 //! - `doorbell` waits without holding the ring.
@@ -32,7 +32,6 @@
 //! poll has no memory, and results made by direct calls are there already. A waiter, or a doorbell
 //! somewhere, keeps the descriptor open.
 
-mod direct;
 mod doorbell;
 mod entry;
 mod setup;
@@ -44,17 +43,13 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use self::direct::Files;
 use self::doorbell::Bell;
 use self::entry::{Ops, encode};
+use crate::unix::Files;
 use crate::{
     Cqe, Direct, Doorbell, Errno, Full, Limits, Report, Ring, Setup, SetupError, Sqe, Tag,
 };
 
-/// Bytes that one read or write moves at most: the kernel's `MAX_RW_COUNT` with pages of 4 KiB.
-const BYTES_PER_CALL: usize = 0x7fff_f000;
-/// Spans that one call takes: the kernel's `UIO_MAXIOV`.
-const SPANS_PER_CALL: usize = 1024;
 /// The tag of the doorbell's poll.
 const BELL: Tag = Tag(u64::MAX);
 /// Tags from here on are the ring's own.

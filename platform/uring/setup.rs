@@ -25,10 +25,10 @@ use std::sync::Arc;
 
 use io_uring::{IoUring, Probe};
 
-use super::direct::{Files, MODE};
 use super::doorbell::Bell;
 use super::entry::{CODES, Ops};
-use super::{BYTES_PER_CALL, SPANS_PER_CALL, Uring, code};
+use super::{Uring, code};
+use crate::unix::{BYTES_PER_CALL, Files, MODE, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
 use crate::{Errno, Limits, Report, Ring, Setup, SetupError};
 
 /// Entries of the submission queue: more are pushed only after a submit anyway.
@@ -216,19 +216,11 @@ fn probe(ring: &IoUring, refused: &mut Refused) -> Able {
 /// [`Uring::new`].
 pub(super) fn new(setup: &Setup) -> Result<Uring, SetupError> {
     let pause = || std::thread::sleep(RELEASE);
-    let files = open_root(setup)?;
+    let files = Files::new(setup)?;
     let (climbed, mut refused) = climb(setup.in_flight, build, pause);
     let (ring, Rung { flags, .. }) = climbed.map_err(failed)?;
     let able = probe(&ring, &mut refused);
     assemble(setup, files, ring, flags, &able, refused)
-}
-
-fn open_root(setup: &Setup) -> Result<Files, SetupError> {
-    Files::new(setup.root.as_deref()).map_err(|code| {
-        let root = setup.root.as_deref().unwrap_or(".");
-        let what = format!("cannot open the root {root:?}: it must be an existing folder");
-        SetupError { what, code }
-    })
 }
 
 fn failed(code: Errno) -> SetupError {
@@ -288,13 +280,11 @@ pub(super) fn assemble(
             in_flight,
             spans_per_call: SPANS_PER_CALL,
             bytes_per_call: BYTES_PER_CALL,
-            offset_max: i64::MAX.unsigned_abs(),
+            offset_max: OFFSET_MAX,
             may_block: true,
             executes_at_submit: false,
             one_handle_per_file: false,
-            // On ext4 each buffered write is a trip to a kernel worker, and those of one file go
-            // one by one: 64 adjacent pages are written six times faster as four entries.
-            write_call_cost: 64 * 1024,
+            write_call_cost: WRITE_CALL_COST,
             read_call_cost: 0,
         },
         report: Report { backend: "uring", chosen, refused },

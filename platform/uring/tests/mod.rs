@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::Uring;
-use super::direct::Files;
 use super::entry::Ops;
 use super::setup::{Able, Flags, assemble};
+use crate::unix::Files;
 use crate::{Cqe, Errno, Handle, Name, Op, OpenFlags, Ring, Setup, Span, Sqe, Tag};
 
 /// Longer than anything here takes, so that a lost wake-up fails and does not hang.
@@ -36,7 +36,7 @@ fn native(in_flight: u32) -> (Uring, TempDir) {
 fn able(in_flight: u32, able: &Able) -> (Uring, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let setup = setup(&folder, in_flight);
-    let files = Files::new(setup.root.as_deref()).expect("a root");
+    let files = Files::new(&setup).expect("a root");
     let ring = io_uring::IoUring::new(in_flight.next_power_of_two()).expect("a ring");
     let made = assemble(&setup, files, ring, Flags::empty(), able, Vec::new());
     (made.expect("a ring that works"), folder)

@@ -1,21 +1,14 @@
-//! The same operations by plain system calls, on the thread that calls.
-//!
-//! Used by [`Direct`], for what this kernel's ring lacks, and for what its ring does worse (`fstat`
-//! is a few hundred nanoseconds, `IORING_OP_STATX` a trip to a kernel worker).
+//! Each operation by a system call, on the thread that calls.
 
 use core::mem::MaybeUninit;
 use core::slice;
-use std::ffi::CStr;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, IntoRawFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType};
 
-use super::{BYTES_PER_CALL, SPANS_PER_CALL};
-use crate::{Direct, Errno, FileKind, Handle, Name, Op, OpenFlags, Span, Stat, SyncKind};
-
-/// Permissions of a created file before the process's umask: its owner writes, all read.
-pub(super) const MODE: Mode = Mode::from_raw_mode(0o644);
+use super::{BYTES_PER_CALL, Files, MODE, SPANS_PER_CALL, borrow, c_str, errno, open_flags, raw};
+use crate::{Direct, Errno, FileKind, Op, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
 // are guaranteed to be laid out as.
@@ -27,66 +20,6 @@ const _: () = {
     assert!(offset_of!(Span, len) == offset_of!(libc::iovec, iov_len));
     assert!(size_of::<Span>() == size_of::<IoSlice<'_>>());
 };
-
-/// Where names are looked up, and the calls themselves.
-#[derive(Debug)]
-pub(super) struct Files {
-    /// The root folder, opened once: names below it survive a change of the process's folder, and
-    /// the root's own renaming. `None` is the current folder at the time of each call.
-    root: Option<OwnedFd>,
-}
-
-impl Files {
-    /// Opens the root.
-    pub(super) fn new(root: Option<&str>) -> Result<Files, Errno> {
-        let open = |path| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(path, flags, Mode::empty()).map_err(errno)
-        };
-        Ok(Files { root: root.map(open).transpose()? })
-    }
-
-    /// The descriptor that names are relative to, `AT_FDCWD` among them.
-    pub(super) fn root(&self) -> RawFd {
-        self.root.as_ref().map_or(CWD.as_raw_fd(), AsRawFd::as_raw_fd)
-    }
-
-    fn root_fd(&self) -> BorrowedFd<'_> {
-        self.root.as_ref().map_or(CWD, AsFd::as_fd)
-    }
-}
-
-/// The kernel's flags for ours. Not `O_NOFOLLOW`: a data folder of symbolic links is legitimate.
-pub(super) fn open_flags(flags: OpenFlags) -> OFlags {
-    let mut bits = OFlags::CLOEXEC;
-    bits |= if flags.contains(OpenFlags::WRITE) { OFlags::RDWR } else { OFlags::RDONLY };
-    bits.set(OFlags::CREATE, flags.contains(OpenFlags::CREATE));
-    bits.set(OFlags::EXCL, flags.contains(OpenFlags::EXCLUSIVE));
-    bits
-}
-
-pub(super) fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
-}
-
-/// The descriptor of a handle.
-pub(super) fn raw(file: Handle) -> RawFd {
-    file.0.cast_signed()
-}
-
-/// # Safety
-/// The handle is open for `'a`.
-unsafe fn borrow<'a>(file: Handle) -> BorrowedFd<'a> {
-    // SAFETY: the caller's promise. A handle is what `openat` returned, so never -1.
-    unsafe { BorrowedFd::borrow_raw(raw(file)) }
-}
-
-/// # Safety
-/// As [`Name`] says: `len` bytes and a NUL, alive for `'a`.
-unsafe fn c_str<'a>(name: Name) -> &'a CStr {
-    // SAFETY: the caller's promise. A NUL inside the name would end it early, as in the kernel.
-    unsafe { CStr::from_ptr(name.ptr.cast()) }
-}
 
 fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     let found = rustix::fs::fstat(fd).map_err(errno)?;
@@ -100,6 +33,31 @@ fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
         size: u64::try_from(found.st_size).unwrap_or(0),
         identity: (found.st_dev, found.st_ino),
     })
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_vendor = "apple")] {
+        /// There `fsync` leaves the bytes in the drive's cache; one kind of flush is for both.
+        fn sync(fd: BorrowedFd<'_>, _: SyncKind) -> rustix::io::Result<()> {
+            match rustix::fs::fcntl_fullfsync(fd) {
+                // A file system without it: network ones, for example.
+                Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOTTY) => rustix::fs::fsync(fd),
+                flushed => flushed,
+            }
+        }
+    } else if #[cfg(target_os = "dragonfly")] {
+        /// Without `fdatasync` both kinds are one.
+        fn sync(fd: BorrowedFd<'_>, _: SyncKind) -> rustix::io::Result<()> {
+            rustix::fs::fsync(fd)
+        }
+    } else {
+        fn sync(fd: BorrowedFd<'_>, kind: SyncKind) -> rustix::io::Result<()> {
+            match kind {
+                SyncKind::Data => rustix::fs::fdatasync(fd),
+                SyncKind::Full => rustix::fs::fsync(fd),
+            }
+        }
+    }
 }
 
 impl Direct for Files {
@@ -153,11 +111,7 @@ impl Direct for Files {
                 rustix::io::pwritev(fd, from, at).map(count)
             }
             // SAFETY: as above.
-            Op::Sync { file, kind } => match (kind, unsafe { borrow(file) }) {
-                (SyncKind::Data, fd) => rustix::fs::fdatasync(fd),
-                (SyncKind::Full, fd) => rustix::fs::fsync(fd),
-            }
-            .map(done),
+            Op::Sync { file, kind } => sync(unsafe { borrow(file) }, kind).map(done),
             Op::Truncate { file, len } => {
                 // SAFETY: as above.
                 rustix::fs::ftruncate(unsafe { borrow(file) }, len).map(done)

@@ -1,0 +1,104 @@
+//! What the backends of unix systems share: where names are looked up, the kernel's words for ours,
+//! and every operation by plain system calls (`execute`).
+//!
+//! Such a call is what a thread makes by itself ([`Direct`](crate::Direct)), what `uring` does for
+//! an operation that this kernel's ring lacks or does worse (`fstat` is a few hundred nanoseconds,
+//! `IORING_OP_STATX` a trip to a kernel worker), and all that `threads` does.
+
+mod errors;
+mod execute;
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+
+pub(crate) use errors::errno;
+
+use crate::{Handle, Name, OpenFlags, Setup, SetupError};
+
+/// Bytes that one read or write moves at most. On Linux the kernel's `MAX_RW_COUNT` with pages of
+/// 4 KiB; other systems refuse lengths from 2^31 on.
+pub(crate) const BYTES_PER_CALL: usize = 0x7fff_f000;
+/// Spans that one call takes: `UIO_MAXIOV` on Linux, `IOV_MAX` elsewhere.
+pub(crate) const SPANS_PER_CALL: usize = 1024;
+/// The largest offset + length: `off_t` is signed.
+pub(crate) const OFFSET_MAX: u64 = i64::MAX.unsigned_abs();
+/// What one buffered write costs, in bytes that could be written meanwhile: those of one file go
+/// one by one, and on ext4 64 adjacent pages are written six times faster as four entries.
+pub(crate) const WRITE_CALL_COST: usize = 64 * 1024;
+
+/// Permissions of a created file before the process's umask: its owner writes, all read.
+pub(crate) const MODE: Mode = Mode::from_raw_mode(0o644);
+
+/// Where names are looked up, and the calls themselves.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// The root folder, opened once: names below it survive a change of the process's folder, and
+    /// the root's own renaming. `None` is the current folder at the time of each call.
+    root: Option<OwnedFd>,
+}
+
+impl Files {
+    /// Opens the root.
+    ///
+    /// # Errors
+    /// It is not an existing folder; `what` says so and names it.
+    pub(crate) fn new(setup: &Setup) -> Result<Files, SetupError> {
+        let Some(root) = setup.root.as_deref() else { return Ok(Files { root: None }) };
+        let flags = PATH_ONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| {
+            let what = format!("cannot open the root {root:?}: it must be an existing folder");
+            SetupError { what, code: errno(error) }
+        })?;
+        Ok(Files { root: Some(opened) })
+    }
+
+    /// The descriptor that names are relative to, `AT_FDCWD` among them.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn root(&self) -> RawFd {
+        self.root_fd().as_raw_fd()
+    }
+
+    fn root_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))] {
+        /// A descriptor to look names up by needs no right to read the folder.
+        const PATH_ONLY: OFlags = OFlags::PATH;
+    } else {
+        /// Without `O_PATH` the folder has to be readable.
+        const PATH_ONLY: OFlags = OFlags::RDONLY;
+    }
+}
+
+/// The kernel's flags for ours. Not `O_NOFOLLOW`: a data folder of symbolic links is legitimate.
+pub(crate) fn open_flags(flags: OpenFlags) -> OFlags {
+    let mut bits = OFlags::CLOEXEC;
+    bits |= if flags.contains(OpenFlags::WRITE) { OFlags::RDWR } else { OFlags::RDONLY };
+    bits.set(OFlags::CREATE, flags.contains(OpenFlags::CREATE));
+    bits.set(OFlags::EXCL, flags.contains(OpenFlags::EXCLUSIVE));
+    bits
+}
+
+/// The descriptor of a handle.
+pub(crate) fn raw(file: Handle) -> RawFd {
+    file.0.cast_signed()
+}
+
+/// # Safety
+/// The handle is open for `'a`.
+unsafe fn borrow<'a>(file: Handle) -> BorrowedFd<'a> {
+    // SAFETY: the caller's promise. A handle is what `openat` returned, so never -1.
+    unsafe { BorrowedFd::borrow_raw(raw(file)) }
+}
+
+/// # Safety
+/// As [`Name`] says: `len` bytes and a NUL, alive for `'a`.
+unsafe fn c_str<'a>(name: Name) -> &'a CStr {
+    // SAFETY: the caller's promise. A NUL inside the name would end it early, as in the kernel.
+    unsafe { CStr::from_ptr(name.ptr.cast()) }
+}
