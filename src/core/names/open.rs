@@ -1,0 +1,163 @@
+//! Opening: a file that is open already is shared, by its name or by what the platform says it is.
+
+use std::sync::Arc;
+
+use littoral_platform::{FileKind, Handle};
+
+use crate::core::held::{Opened, Value};
+use crate::core::overflow::Item;
+use crate::core::state::State;
+use crate::core::table::{NONE, Phase};
+use crate::{Error, ErrorKind, OpenOptions, Operation};
+
+impl State {
+    pub(super) fn open_turn(&mut self, slot: u32) -> bool {
+        let (name, options) = {
+            let naming = self.naming(slot);
+            (Arc::clone(&naming.name), naming.options)
+        };
+        let Some(file) = self.shareable(&name) else {
+            if let Err(error) = self.room_for_file(&name, options) {
+                self.finish(slot, Err(error));
+                return false;
+            }
+            return self.push_named(slot, Phase::Main);
+        };
+        let outcome = self.share(file, &name, options);
+        self.finish(slot, outcome.map(Value::File));
+        if self.slots[slot].detached {
+            self.disown(slot);
+        }
+        false
+    }
+
+    /// The file of that name, if it is to be shared without asking the platform.
+    pub(crate) fn shareable(&mut self, name: &str) -> Option<u32> {
+        let file = self.files.by_name(name)?;
+        (self.limits.one_handle_per_file || self.files.get(file).prepared).then_some(file)
+    }
+
+    /// One more user of an open file.
+    pub(crate) fn share(
+        &mut self,
+        file: u32,
+        name: &Arc<str>,
+        options: OpenOptions,
+    ) -> Result<Opened, Error> {
+        let entry = self.files.get(file);
+        let kind = match entry.absent {
+            true if !options.create && !options.create_new => ErrorKind::NotFound,
+            false if options.create_new => ErrorKind::AlreadyExists,
+            _ => {
+                entry.absent = false;
+                self.add_user(file);
+                let name = Arc::clone(name);
+                return Ok(Opened::new(file, options.write, name));
+            }
+        };
+        Err(Error::new(kind, Operation::Open).on(Arc::clone(name)))
+    }
+
+    pub(crate) fn add_user(&mut self, file: u32) {
+        let entry = self.files.get(file);
+        entry.users += 1;
+        // Whoever waited for the close has closed his handle; the file goes on for another.
+        let closer = core::mem::replace(&mut entry.closer, NONE);
+        if closer != NONE {
+            self.finish(closer, Ok(Value::Unit));
+        }
+    }
+
+    pub(super) fn identified(&mut self, slot: u32, name: &Arc<str>) {
+        let (stat, options) = {
+            let naming = self.naming(slot);
+            (*naming.stat, naming.options)
+        };
+        let handle = self.naming(slot).handle.take().expect("what was identified is open");
+        match self.adopt(name, handle, options, stat) {
+            Err(error) => {
+                self.unprepare(slot);
+                let error = self.describe(slot, error);
+                self.finish(slot, Err(error));
+            }
+            Ok(file) if self.slots[slot].operation == Operation::Prepare => {
+                let entry = self.files.get(file);
+                // One that is in use exists, however small it is.
+                entry.absent = stat.size == 0 && entry.users == 0;
+                self.prepare_file(slot, file);
+                self.prepare_next(slot);
+            }
+            Ok(file) => {
+                self.add_user(file);
+                let opened = Opened::new(file, options.write, Arc::clone(name));
+                self.finish(slot, Ok(Value::File(opened)));
+                if self.slots[slot].detached {
+                    self.disown(slot);
+                }
+            }
+        }
+    }
+
+    /// Enters a handle that was just opened into the table, or joins it to the file it is of.
+    pub(crate) fn adopt(
+        &mut self,
+        name: &Arc<str>,
+        handle: Handle,
+        options: OpenOptions,
+        stat: littoral_platform::Stat,
+    ) -> Result<u32, Error> {
+        if stat.kind == FileKind::Directory {
+            self.queue.urgent(Item::Close(None, handle));
+            return Err(Error::new(ErrorKind::IsADirectory, Operation::Open));
+        }
+        if let Some(file) = self.files.by_identity(stat.identity) {
+            let entry = self.files.get(file);
+            if options.write && entry.writable.is_none() {
+                entry.writable = Some(handle);
+            } else {
+                self.queue.urgent(Item::Close(None, handle));
+            }
+            self.files.name(file, name);
+            return Ok(file);
+        }
+        if self.files.open_count() >= self.config.files as usize {
+            self.queue.urgent(Item::Close(None, handle));
+            return Err(too_many_files());
+        }
+        let write = options.write || self.limits.one_handle_per_file;
+        Ok(self.files.insert(name, stat.identity, handle, write))
+    }
+
+    /// Refuses to create a file that there would be no place for.
+    pub(crate) fn room_for_file(&self, name: &Arc<str>, options: OpenOptions) -> Result<(), Error> {
+        let creates = options.create || options.create_new;
+        if !creates || self.files.open_count() < self.config.files as usize {
+            return Ok(());
+        }
+        // It may be open already, and be shared.
+        let open = self.files.by_name(name).is_some() && !options.create_new;
+        if open { Ok(()) } else { Err(too_many_files().on(Arc::clone(name))) }
+    }
+
+    pub(crate) fn close_stray(&mut self, slot: u32) {
+        if let Some(handle) = self.naming(slot).handle.take() {
+            self.queue.urgent(Item::Close(None, handle));
+        }
+    }
+
+    /// Nobody will take the file that a finished open holds: it is closed now, so that what comes
+    /// next to its name finds it closed.
+    pub(crate) fn disown(&mut self, slot: u32) {
+        let slot = &mut self.slots[slot];
+        if let Some(Ok(Value::File(opened))) = &slot.outcome {
+            let file = opened.file;
+            slot.outcome = Some(Ok(Value::Unit));
+            self.let_go(file);
+        }
+    }
+}
+
+fn too_many_files() -> Error {
+    let error = Error::new(ErrorKind::OutOfResources, Operation::Open);
+    error.because("as many files are open as `Config::files` allows")
+}

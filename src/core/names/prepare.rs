@@ -1,0 +1,70 @@
+//! Opening ahead: one name after the other, and all of them given back if one fails.
+
+use std::sync::Arc;
+
+use crate::ErrorKind;
+use crate::core::files::Waiter;
+use crate::core::held::Value;
+use crate::core::state::State;
+use crate::core::table::{Phase, Stage};
+
+impl State {
+    pub(super) fn prepare_turn(&mut self, slot: u32) -> bool {
+        if self.prepare_one(slot) {
+            return true;
+        }
+        self.prepare_next(slot);
+        false
+    }
+
+    /// Prepares the name that `slot` has now; true if that takes the platform, and keeps the name.
+    pub(super) fn prepare_one(&mut self, slot: u32) -> bool {
+        let name = Arc::clone(&self.naming(slot).name);
+        match self.files.by_name(&name) {
+            // What is open for reading only gets a handle to write with.
+            Some(file) if self.files.get(file).writable.is_some() => {
+                self.prepare_file(slot, file);
+                false
+            }
+            _ => self.push_named(slot, Phase::Main),
+        }
+    }
+
+    /// Adds a file to the prepared set.
+    pub(super) fn prepare_file(&mut self, slot: u32, file: u32) {
+        if !self.files.get(file).prepared {
+            self.files.get(file).prepared = true;
+            self.add_user(file);
+            self.naming(slot).prepared.push(file);
+        }
+    }
+
+    /// Goes on to the names that are left, as far as they are free and open already. A loop: there
+    /// may be more of them than the stack has room for.
+    pub(super) fn prepare_next(&mut self, slot: u32) {
+        while let Some(name) = self.naming(slot).to_prepare.pop_front() {
+            if self.slots[slot].cancelled {
+                self.unprepare(slot);
+                self.fail(slot, ErrorKind::Cancelled);
+                return;
+            }
+            (self.slots[slot].stage, self.slots[slot].phase) = (Stage::Waiting, Phase::Main);
+            let naming = self.naming(slot);
+            naming.handle = None;
+            naming.rename(Arc::clone(&name));
+            if !self.files.acquire(&name, Waiter::Slot(slot)) || self.prepare_one(slot) {
+                return;
+            }
+            self.next_turn(&name);
+        }
+        self.finish(slot, Ok(Value::Unit));
+    }
+
+    /// A prepare that failed gives back what it had opened.
+    pub(crate) fn unprepare(&mut self, slot: u32) {
+        for file in core::mem::take(&mut self.naming(slot).prepared) {
+            self.files.get(file).prepared = false;
+            self.let_go(file);
+        }
+    }
+}
