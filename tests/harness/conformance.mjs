@@ -1,5 +1,8 @@
 // The conformance suite on every backend, as rows
 // { clause, check, backend, browser, mode, shape, isolated, outcome, reason }.
+//
+// An outcome is `passed`, `failed`, `skipped`, or `covered`: what a plain ring can do of the check
+// passed, and all of it is for the same ring wrapped in one that misbehaves.
 
 import { output, run } from './process.mjs';
 import { program } from './cargo.mjs';
@@ -11,7 +14,7 @@ import { Session } from './browser.mjs';
 export const NATIVE = ['uring', 'simulated', 'faulty-uring', 'faulty-simulated'];
 export const WEB = ['opfs', 'faulty-opfs'];
 
-const OUTCOMES = new Set(['passed', 'failed', 'skipped']);
+const OUTCOMES = new Set(['passed', 'covered', 'failed', 'skipped']);
 const SILENCE_SECONDS = 120;
 
 /** Rows of one backend on one platform, whatever way they come in. */
@@ -23,8 +26,15 @@ class Rows {
     this.onRow = onRow;
   }
 
+  /** Takes a row, or the word that a check begins. */
   take(text) {
-    const row = rowOfCheck({ browser: null, ...JSON.parse(text), ...this.context });
+    const told = JSON.parse(text);
+    if (told.begins !== undefined) {
+      this.begun = told.begins;
+      return;
+    }
+    this.begun = undefined;
+    const row = rowOfCheck({ browser: null, ...told, ...this.context });
     for (const field of ['clause', 'check', 'backend', 'mode', 'shape']) {
       if (typeof row[field] !== 'string' || row[field] === '') {
         throw new Error(`a row without ${field}: ${text}`);
@@ -37,7 +47,8 @@ class Rows {
   }
 
   /** A failure of the run itself, which no check can report. */
-  broken(reason) {
+  broken(why) {
+    const reason = this.begun === undefined ? why : `${why}; it was in ${this.begun}`;
     const row = {
       clause: 'runner',
       check: 'runs to its end',
@@ -102,7 +113,7 @@ export async function native(backend, { seed, filter, onRow }) {
 
 /** Runs one backend in a browser of its own. */
 export function inBrowser(browser, backend, { url, seed, filter, onRow }) {
-  const args = [backend, seed, filter ?? ''];
+  const args = [backend, browser, seed, filter ?? ''];
   return rowsOf({ browser, backend, url, onRow }, 'run_conformance', args);
 }
 

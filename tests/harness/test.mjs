@@ -53,7 +53,10 @@ async function conformance(stages, tools, { filter, seed }, report) {
       async () => {
         const rows = await rowsOf();
         const of = (outcome) => rows.filter((row) => row.outcome === outcome).length;
-        say(`${of('passed')} passed, ${of('failed')} failed, ${of('skipped')} skipped`);
+        say(
+          `${of('passed')} passed, ${of('covered')} covered by the faulty ring, ` +
+            `${of('failed')} failed, ${of('skipped')} skipped`,
+        );
         if (of('failed') > 0) say(`seed ${seed}; the same again: ./build.sh test --seed ${seed}`);
         return of('failed') === 0;
       },

@@ -4,30 +4,29 @@
 //! drivers are stepped by the host's turns that they ask for themselves.
 
 use std::cell::Cell;
-use std::pin::pin;
-use std::task::Poll;
 
 use js_sys::{Function, Reflect};
 use littoral::platform::faulty::{Faults, Script};
 use littoral::platform::{Faulty, Native, Setup};
 use littoral::{Config, Result, start, start_on};
 use littoral_conformance::{
-    Base, Check, Ctx, Exceptions, Failure, Later, Need, Outcome, Place, Plan, Row, Stage, checks,
-    rows_of_run, run, selects,
+    Base, Check, Ctx, Exceptions, Extent, Failure, Later, Need, Outcome, Place, Plan, Row, Stage,
+    checks, rows_of_run, run, selects,
 };
 use wasm_bindgen::JsValue;
 
+use crate::limit::within_limit;
 use crate::opfs;
 
 /// The folder of the suite's files, below the origin's root.
 const ROOT: &str = "conformance";
 
-/// A check that takes longer hangs.
-const SECONDS_MAX: i32 = 30;
-
-/// Runs the selected checks; each row as it comes, and all of them in the end.
+/// Runs the selected checks; each row as it comes, and all of them in the end. Before each check
+/// its name is told as `{ "begins": … }`: so that one which never ends is known. `browser` is what
+/// the rows call this browser, by itself if it is empty.
 pub(crate) async fn run_all(
     backend: &str,
+    browser: String,
     seed: u64,
     filter: &str,
     on_row: &Function,
@@ -40,7 +39,7 @@ pub(crate) async fn run_all(
     let exceptions = Exceptions::committed().map_err(|text| js_sys::Error::new(&text))?;
     let place = Place {
         backend: backend.to_owned(),
-        browser: Some(browser()),
+        browser: Some(if browser.is_empty() { by_agent() } else { browser }),
         mode: "host",
         shape: "worker",
         isolated: isolated(),
@@ -56,6 +55,7 @@ pub(crate) async fn run_all(
             tell(Row::skipped(check, &place, &exceptions));
             continue;
         }
+        let _ = on_row.call1(&JsValue::NULL, &begins(check).into());
         let result = watched(check, faulty, seed).await;
         let result = result.map_err(|why| format!("{why} [{backend}, seed {seed}]"));
         tell(Row::new(check, &place, result));
@@ -68,24 +68,21 @@ pub(crate) async fn run_all(
 }
 
 /// Runs one check on a folder of its own, which must be free of open files afterwards.
-async fn watched(check: &Check, faulty: bool, seed: u64) -> std::result::Result<(), String> {
+async fn watched(check: &Check, faulty: bool, seed: u64) -> std::result::Result<Extent, String> {
     cleared("files of an earlier check are still open").await?;
     let result = {
         let stage = Worker { faulty, seed: Cell::new(seed) };
         let ctx = Ctx::new(Box::new(stage), format!("{ROOT}/root"));
-        let mut tried = pin!(run(check, &ctx));
-        let mut over = pin!(opfs::pause(SECONDS_MAX * 1000));
-        std::future::poll_fn(|context| {
-            if let Poll::Ready(result) = tried.as_mut().poll(context) {
-                return Poll::Ready(result);
-            }
-            let hangs = || Err(format!("it hangs: no end within {SECONDS_MAX} s"));
-            over.as_mut().poll(context).map(|()| hangs())
-        })
-        .await
+        within_limit(run(check, &ctx)).await
     };
-    result?;
-    cleared("it left files open").await
+    let extent = result??;
+    cleared("it left files open").await?;
+    Ok(extent)
+}
+
+/// That a check begins, as the harness hears it.
+fn begins(check: &Check) -> String {
+    format!(r#"{{"begins":"{} {}"}}"#, check.clause, check.name)
 }
 
 /// Clears the folder. What was dropped closes on some later turn, so it is tried for a while.
@@ -165,8 +162,8 @@ fn failure(thrown: JsValue) -> Failure {
     Failure::new(format!("the browser: {thrown:?}"))
 }
 
-/// As the harness names it.
-fn browser() -> String {
+/// What the browser says that it is.
+fn by_agent() -> String {
     let agent = opfs::worker().navigator().user_agent().unwrap_or_default();
     let known = [("Firefox/", "firefox"), ("Chrom", "chromium"), ("Safari/", "safari")];
     let name = known.iter().find(|(mark, _)| agent.contains(mark)).map_or("unknown", |(_, n)| n);

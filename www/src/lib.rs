@@ -8,6 +8,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod limit;
 mod opfs;
 mod ring;
 mod row;
@@ -26,10 +27,12 @@ pub fn start() {
 }
 
 /// Runs the conformance suite on the backend `opfs` or `faulty-opfs`: the checks whose clause or
-/// name contains `filter`. `on_row` gets each row as JSON, and all of them are the answer.
+/// name contains `filter`. `on_row` gets each row as JSON, and all of them are the answer; before
+/// each check it gets `{ "begins": … }`. Rows call the browser `browser`, or what it says that it is.
 #[wasm_bindgen]
 pub async fn run_conformance(
     backend: String,
+    browser: String,
     seed: f64,
     filter: String,
     on_row: js_sys::Function,
@@ -40,7 +43,7 @@ pub async fn run_conformance(
         reason = "any number will do"
     )]
     let seed = seed as u64;
-    Ok(row::to_json(&conformance::run_all(&backend, seed, &filter, &on_row).await?))
+    Ok(row::to_json(&conformance::run_all(&backend, browser, seed, &filter, &on_row).await?))
 }
 
 /// What the driver can do in this browser, as JSON.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use littoral::{Buffer, File, Io, OpenOptions, Result, Shared};
 use littoral_platform::faulty::{Event, Faults, Script};
 
-use crate::verdict::{Failure, Outcome};
+use crate::verdict::{Failure, Outcome, missed_a_script};
 use crate::{Need, trace::Trace};
 
 /// A boxed future of a stage.
@@ -240,8 +240,7 @@ pub struct Driver {
     /// First, so that what is parked is freed before the driver drains.
     release: Release,
     io: Arc<dyn Io>,
-    /// Where the ring is a faulty one.
-    pub script: Option<Script>,
+    script: Option<Script>,
     log: RefCell<Vec<Event>>,
 }
 
@@ -260,6 +259,15 @@ impl Driver {
     /// Those of `open`.
     pub async fn create(&self, name: &str) -> Result<Arc<dyn File>> {
         self.io.open(name, OpenOptions::new().create(true)).await
+    }
+
+    /// What makes the ring misbehave, where it is a faulty one. A check that asks on a plain ring
+    /// does only a part there: its row says `covered`, and the faulty ring has to pass it whole.
+    pub fn script(&self) -> Option<&Script> {
+        if self.script.is_none() {
+            missed_a_script();
+        }
+        self.script.as_ref()
     }
 
     /// The driver itself; what is parked stays so.

@@ -75,7 +75,7 @@ pub use checks::checks;
 pub use ctx::{Base, Ctx, Driver, Later, Plan, Stage};
 pub use exceptions::Exceptions;
 pub use row::{Place, Row, rows_of_run, run, selects};
-pub use verdict::{Failure, Outcome, count};
+pub use verdict::{Extent, Failure, Outcome, count};
 
 /// One promise, tried.
 pub struct Check {

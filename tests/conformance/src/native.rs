@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::ctx::{Base, Later, Plan, Stage};
 use crate::row::{Place, Row, rows_of_run, selects};
-use crate::verdict::{Failure, Outcome};
+use crate::verdict::{Extent, Failure, Outcome};
 use crate::{Check, Ctx, Exceptions, Need, checks};
 
 /// A check that takes longer hangs.
@@ -245,7 +245,7 @@ pub fn drive<T>(ctx: &Ctx, future: impl Future<Output = T>) -> core::result::Res
 }
 
 /// Runs one check in a thread of its own.
-fn watched(backend: Backend, seed: u64, check: &'static Check) -> Result<(), String> {
+fn watched(backend: Backend, seed: u64, check: &'static Check) -> Result<Extent, String> {
     let (sender, receiver) = mpsc::channel();
     let body = move || {
         let tried = catch_unwind(AssertUnwindSafe(|| {

@@ -2,8 +2,11 @@
 
 use serde::Serialize;
 
-use crate::verdict::{Outcome, take_count};
+use crate::verdict::{Extent, Outcome, take_count, take_extent};
 use crate::{Check, Ctx, Exceptions, checks};
+
+/// Before the name of a backend whose ring is wrapped in one that misbehaves.
+const FAULTY: &str = "faulty-";
 
 /// Where a run takes place.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +33,8 @@ pub struct Row {
     /// Where.
     #[serde(flatten)]
     pub place: Place,
-    /// `passed`, `failed` or `skipped`.
+    /// `passed`; `covered` where the check passed as far as a plain ring goes, and its whole is for
+    /// the faulty one; `failed`; or `skipped`.
     pub outcome: &'static str,
     /// Why not `passed`.
     pub reason: Option<String>,
@@ -39,14 +43,25 @@ pub struct Row {
 impl Row {
     /// A row of that check.
     #[must_use]
-    pub fn new(check: &Check, place: &Place, result: Result<(), String>) -> Row {
-        let outcome = if result.is_ok() { "passed" } else { "failed" };
+    pub fn new(check: &Check, place: &Place, result: Result<Extent, String>) -> Row {
+        let (outcome, reason) = match result {
+            Ok(Extent::Whole) => ("passed", None),
+            Ok(Extent::Part) if place.backend.starts_with(FAULTY) => {
+                ("failed", Some("it asked for a script where there should be one".to_owned()))
+            }
+            Ok(Extent::Part) => {
+                let whole =
+                    format!("a ring that misbehaves is asked for: {FAULTY}{}", place.backend);
+                ("covered", Some(whole))
+            }
+            Err(why) => ("failed", Some(why)),
+        };
         Row {
             clause: check.clause.to_owned(),
             check: check.name.to_owned(),
             place: place.clone(),
             outcome,
-            reason: result.err(),
+            reason,
         }
     }
 
@@ -57,7 +72,8 @@ impl Row {
             let why = format!("it needs {:?}, and exceptions.toml has no entry", check.needs);
             return Row::new(check, place, Err(why));
         };
-        Row { outcome: "skipped", reason: Some(reason), ..Row::new(check, place, Ok(())) }
+        let row = Row::new(check, place, Ok(Extent::Whole));
+        Row { outcome: "skipped", reason: Some(reason), ..row }
     }
 
     /// As one line of JSON.
@@ -67,18 +83,20 @@ impl Row {
     }
 }
 
-/// Runs one check to its end, and sees that it has asserted something.
+/// Runs one check to its end, and sees that it has asserted something; tells how much of it the
+/// ring allowed.
 ///
 /// # Errors
 /// The check failed, for that reason.
-pub async fn run(check: &Check, ctx: &Ctx) -> Result<(), String> {
+pub async fn run(check: &Check, ctx: &Ctx) -> Result<Extent, String> {
     take_count();
+    take_extent();
     let outcome: Outcome = (check.run)(ctx).await;
     outcome.map_err(|failure| failure.to_string())?;
     if take_count() == 0 {
         return Err("it ended without having asserted anything".to_owned());
     }
-    Ok(())
+    Ok(take_extent())
 }
 
 /// Whether a filter means this check.

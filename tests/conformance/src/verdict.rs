@@ -8,6 +8,8 @@ thread_local! {
     /// Assertions since the check began. One check runs on one thread; what it asserts on others it
     /// brings home as a result.
     static ASSERTED: Cell<u64> = const { Cell::new(0) };
+    /// Whether it asked for a ring that misbehaves, and had a plain one.
+    static PARTIAL: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Counts one assertion; used by the macros.
@@ -18,6 +20,25 @@ pub fn count() {
 /// How many assertions there were since the last call.
 pub(crate) fn take_count() -> u64 {
     ASSERTED.replace(0)
+}
+
+/// Notes that the check does only a part of its work on this ring.
+pub(crate) fn missed_a_script() {
+    PARTIAL.set(true);
+}
+
+/// How much was done since the last call.
+pub(crate) fn take_extent() -> Extent {
+    if PARTIAL.replace(false) { Extent::Part } else { Extent::Whole }
+}
+
+/// How much of a check was done where it passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// What can be done on a ring that cannot be made to misbehave.
+    Part,
 }
 
 /// What a check ends with.

@@ -32,16 +32,16 @@ family! {
 async fn a_cancel_asks(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let bytes = pattern(1000, 1);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         // Done already, only the news is late: the cancel cannot undo it.
         script.push(Rule::next(OpKind::Write, Fault::Late));
     }
     let mut write = file.pwrite(0, Shared::from(bytes.clone()));
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ctx.until_outside(file.name(), &bytes).await?;
     }
     write.cancel();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ctx.settle().await;
         ensure!(write.try_take().is_none(), "it looked finished at once");
         script.release();
@@ -63,11 +63,11 @@ async fn a_cancelled_buffer_comes_back_at_the_end(ctx: &Ctx) -> Outcome {
     write(&file, 0, &pattern(64, 2)).await?;
     let arena = Arena::new(&[(64, 2)]);
     let take = || arena.take(64).ok_or("the arena is empty".to_owned());
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Late));
     }
     let read = file.pread(0, take()?);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ctx.until("it is in the ring", || driver.trace().count(OpKind::Read) > 0).await?;
         read.cancel();
         ctx.settle().await;
@@ -110,7 +110,7 @@ async fn operations_end_with_the_driver(ctx: &Ctx) -> Outcome {
     let name = file.name().to_owned();
     let bytes = pattern(40 * 512, 3);
     let arena = Arena::new(&[(512, 40)]);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park).skip(10).times(5));
         script.push(Rule::next(OpKind::Sync, Fault::Park));
     }
@@ -158,7 +158,7 @@ async fn what_never_answers_is_abandoned(ctx: &Ctx) -> Outcome {
     write(&file, 0, &pattern(64, 4)).await?;
     let arena = Arena::new(&[(64, 3)]);
     let take = || arena.take(64).ok_or("the arena is empty".to_owned());
-    let Some(script) = driver.script.clone() else {
+    let Some(script) = driver.script().cloned() else {
         let read = file.pread(0, take()?);
         drop(driver);
         ctx.until("the driver is gone", || ctx.live().is_empty()).await?;
@@ -281,7 +281,7 @@ async fn shutdown_drains_without_cancelling(ctx: &Ctx) -> Outcome {
 
 async fn a_dead_ring_ends_everything(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    let Some(script) = driver.script.clone() else {
+    let Some(script) = driver.script().cloned() else {
         ensure_eq!(file.size().await?, 0, "a ring that is alive");
         return Ok(());
     };
@@ -311,11 +311,11 @@ async fn a_dead_ring_ends_everything(ctx: &Ctx) -> Outcome {
 
 async fn time_alone_declares_nothing(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let mut slow = file.pwrite(0, Shared::from(b"slow"));
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         for _ in 0..20 {
             ctx.settle().await;
             ensure!(slow.try_take().is_none(), "it is not over");
@@ -332,7 +332,7 @@ async fn a_drop_in_the_middle_of_everything(ctx: &Ctx) -> Outcome {
         let plan = Plan { drain: Duration::from_secs(2), ..Plan::default() };
         let (driver, file) = ctx.file(&plan).await?;
         let other = driver.create(&ctx.name()).await?;
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             script.push(Rule::next(OpKind::Write, Fault::Park).skip(round).times(4));
             script.push(Rule::next(OpKind::Truncate, Fault::Park));
         }

@@ -72,7 +72,7 @@ async fn kinds_are_the_same_everywhere(ctx: &Ctx) -> Outcome {
         (Errno::OPNOTSUPP, ErrorKind::Unsupported),
         (Errno::IO, ErrorKind::Io),
     ] {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         let name = ctx.name();
         script.push(Rule::next(OpKind::Open, Fault::Fail(code)));
         let open = driver.open(&name, OpenOptions::new().create(true)).await;
@@ -150,10 +150,10 @@ async fn no_failure_is_swallowed(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"bytes").await?;
     let fail = |kind| {
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             script.push(Rule::next(kind, Fault::Fail(Errno::IO)));
         }
-        driver.script.is_some()
+        driver.script().is_some()
     };
     let x = || Shared::from(b"x");
     if fail(OpKind::Write) {
@@ -195,7 +195,7 @@ async fn a_failure_without_a_name_is_one_too(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"bytes").await?;
     for code in [Errno::BADF, Errno::SPIPE, Errno::NOTEMPTY] {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         for kind in [OpKind::Write, OpKind::Read] {
             script.push(Rule::next(kind, Fault::Fail(code)));
         }

@@ -22,7 +22,7 @@ async fn interruptions_are_retried(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let bytes = pattern(100, 1);
     for code in [Errno::INTR, Errno::AGAIN] {
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             for kind in [OpKind::Write, OpKind::Read, OpKind::Sync, OpKind::Truncate] {
                 script.push(Rule::next(kind, Fault::Fail(code)).times(3));
             }
@@ -31,11 +31,11 @@ async fn interruptions_are_retried(ctx: &Ctx) -> Outcome {
         file.sync(SyncKind::Data).await?;
         file.truncate(90).await?;
         ensure_bytes(&read(&file, 0, 100).await?, &bytes[..90], "after interruptions")?;
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             ensure_eq!(script.pending(), 0, "rules that were not used");
         }
     }
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure!(driver.statistics().retried >= 12, "retries are counted");
     }
     Ok(())
@@ -45,7 +45,7 @@ async fn retries_are_bounded(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"old").await?;
     for code in [Errno::INTR, Errno::AGAIN, Errno::CANCELED] {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         script.push(Rule::next(OpKind::Write, Fault::Fail(code)).times(u32::MAX));
         script.push(Rule::next(OpKind::Sync, Fault::Fail(code)).times(u32::MAX));
         let error = file.pwrite(0, Shared::from(b"new")).await.err();
@@ -64,7 +64,7 @@ async fn no_progress_is_a_failure(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"0123456789").await?;
     for done in [0, 4] {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         if done > 0 {
             script.push(Rule::next(OpKind::Write, Fault::Short(done)));
         }
@@ -83,7 +83,7 @@ async fn a_full_disk_is_storage_full(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"0123456789").await?;
     for code in [Errno::NOSPC, Errno::DQUOT] {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         script.push(Rule::next(OpKind::Write, Fault::Short(4)));
         script.push(Rule::next(OpKind::Write, Fault::Fail(code)));
         let vector = Vector::from(vec![Shared::from(b"abc"), Shared::from(b"defghij")]);

@@ -35,14 +35,14 @@ async fn an_operation_keeps_its_file(ctx: &Ctx) -> Outcome {
         let driver = ctx.driver(&Plan::calm())?;
         let (first, second) = (ctx.name(), ctx.name());
         let file = driver.create(&first).await?;
-        if let Some(script) = driver.script.as_ref().filter(|_| round % 2 == 0) {
+        if let Some(script) = driver.script().filter(|_| round % 2 == 0) {
             script.push(Rule::next(OpKind::Write, Fault::Park));
         }
         let write = file.pwrite(0, Shared::from(b"for the first"));
         drop(file);
         let other = driver.create(&second).await?;
         ctx.settle().await;
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             script.release();
         }
         write.await?;
@@ -125,7 +125,7 @@ async fn a_closed_file_takes_nothing(ctx: &Ctx) -> Outcome {
 
 async fn a_close_waits_for_its_operations(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     driver.forget_trace();
@@ -133,7 +133,7 @@ async fn a_close_waits_for_its_operations(ctx: &Ctx) -> Outcome {
     let sync = file.sync(SyncKind::Data);
     let mut close = file.close();
     ctx.settle().await;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ensure!(close.try_take().is_none(), "a close that did not wait");
         ensure_eq!(driver.trace().count(OpKind::Close), 0, "closes");
         script.release();
@@ -147,7 +147,7 @@ async fn a_close_waits_for_its_operations(ctx: &Ctx) -> Outcome {
 
 async fn a_close_tells_how_it_went(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Close, Fault::Fail(Errno::IO)));
         let error = ensure_kind!(file.close().await, Io);
         ensure_eq!(error.code(), Some(Errno::IO));
@@ -166,7 +166,7 @@ async fn open_and_remove_wait_for_a_close(ctx: &Ctx) -> Outcome {
     for round in 0..6 {
         let name = ctx.name();
         let file = driver.create(&name).await?;
-        if let Some(script) = driver.script.as_ref().filter(|_| round % 2 == 0) {
+        if let Some(script) = driver.script().filter(|_| round % 2 == 0) {
             script.push(Rule::next(OpKind::Write, Fault::Park));
         }
         let bytes = pattern(50_000, round);
@@ -175,7 +175,7 @@ async fn open_and_remove_wait_for_a_close(ctx: &Ctx) -> Outcome {
         // The last handle is gone: its close has begun, and these stand behind it.
         let mut next = driver.open(&name, OpenOptions::new());
         ctx.settle().await;
-        if let Some(script) = driver.script.as_ref().filter(|_| round % 2 == 0) {
+        if let Some(script) = driver.script().filter(|_| round % 2 == 0) {
             ensure!(next.try_take().is_none(), "round {round}: an open that did not wait");
             script.release();
         }

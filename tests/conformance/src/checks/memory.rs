@@ -26,7 +26,7 @@ family! {
 /// The types alone forbid the rest: see the crate's doctests that must not compile.
 async fn memory_in_flight_cannot_be_written(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let shared = Buffer::from(&b"frozen"[..]).freeze();
@@ -35,7 +35,7 @@ async fn memory_in_flight_cannot_be_written(ctx: &Ctx) -> Outcome {
         return Err("memory of a write in flight became writable".to_owned().into());
     };
     ensure_eq!(shared.as_slice(), Some(&b"frozen"[..]), "it can still be read");
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ctx.until("it is parked", || driver.trace().parked(OpKind::Write)).await?;
         script.release();
     }
@@ -93,7 +93,7 @@ impl Losing<'_> {
 
     /// A faulty ring fails the next entry of that kind.
     fn fail(&self, kind: OpKind) {
-        if let Some(script) = &self.driver.script {
+        if let Some(script) = self.driver.script() {
             script.push(Rule::next(kind, Fault::Fail(Errno::IO)));
         }
     }
@@ -152,7 +152,7 @@ async fn buffers_come_home_from_a_dropped_driver(ctx: &Ctx) -> Outcome {
     write(&file, 0, &pattern(300, 3)).await?;
     let arena = Arena::new(&[(256, 8)]);
     let take = || arena.take(256).ok_or_else(|| Failure::new("the arena is empty"));
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Park).times(2));
     }
     let reads = [file.pread(0, take()?), file.pread(1, take()?), file.pread(2, take()?)];
@@ -211,7 +211,7 @@ async fn an_owner_is_asked_once(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::default()).await?;
     let bytes = pattern(4_096, 5);
     let (shared, asked, dropped) = frame(bytes.clone());
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Short(1000)));
         script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::INTR)));
     }
@@ -228,11 +228,11 @@ async fn an_owner_is_asked_once(ctx: &Ctx) -> Outcome {
 async fn an_owner_is_kept_until_the_end(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let (shared, _, dropped) = frame(pattern(64, 6));
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Late));
     }
     let write = file.pwrite(0, shared);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ctx.until("it is in the ring", || driver.trace().count(OpKind::Write) > 0).await?;
         write.cancel();
         ctx.settle().await;

@@ -30,11 +30,11 @@ async fn queued(
     bytes: &[u8],
 ) -> Outcome<(Completion<()>, Vec<Completion<()>>)> {
     driver.forget_trace();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let blocker = file.pwrite(1 << 20, Shared::from(b"blocker"));
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ctx.until("the ring is taken", || driver.trace().parked(OpKind::Write)).await?;
     }
     let chunks = bytes.chunks(10).enumerate();
@@ -44,7 +44,7 @@ async fn queued(
 }
 
 fn go(driver: &Driver, rules: &[Rule]) {
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         for rule in rules {
             script.push(*rule);
         }
@@ -54,7 +54,7 @@ fn go(driver: &Driver, rules: &[Rule]) {
 
 /// Whether this ring is one where the four must have travelled together.
 fn must_merge(driver: &Driver) -> bool {
-    driver.script.is_some() && driver.limits().write_call_cost > 0
+    driver.script().is_some() && driver.limits().write_call_cost > 0
 }
 
 async fn all(members: Vec<Completion<()>>) -> Vec<Result<()>> {
@@ -86,14 +86,14 @@ async fn adjacent_reads_get_their_own_bytes(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
     let bytes = pattern(95, 2);
     write(&file, 0, &bytes).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Park));
         script.push(Rule::next(OpKind::Read, Fault::Short(25)));
     }
     driver.forget_trace();
     let blocker = file.pread(50, Buffer::with_capacity(1));
     let reads: Vec<_> = (0..11).map(|n| file.pread(n * 10, Buffer::with_capacity(10))).collect();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ctx.until("the ring is taken", || driver.trace().parked(OpKind::Read)).await?;
         script.release();
     }
@@ -141,7 +141,7 @@ async fn a_member_fails_alone(ctx: &Ctx) -> Outcome {
     write(&file, 0, &[0xee; 40]).await?;
     let (blocker, members) = queued(ctx, &driver, &file, &bytes).await?;
     let mut rules = Vec::new();
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         if must_merge(&driver) {
             rules.push(Rule::next(OpKind::Write, Fault::Short(14)));
             rules.push(Rule::next(OpKind::Write, Fault::Fail(Errno::IO)).at(14));
@@ -153,7 +153,7 @@ async fn a_member_fails_alone(ctx: &Ctx) -> Outcome {
     blocker.await?;
     let results = all(members).await;
     for (n, result) in results.into_iter().enumerate() {
-        if n == 2 && driver.script.is_some() {
+        if n == 2 && driver.script().is_some() {
             let error = ensure_kind!(result, StorageFull);
             ensure_eq!(error.confirmed(), Some(0), "its own bytes, not the entry's");
         } else {
@@ -161,7 +161,7 @@ async fn a_member_fails_alone(ctx: &Ctx) -> Outcome {
         }
     }
     let mut expected = bytes;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         expected[20..30].fill(0xee);
     }
     ensure_bytes(&read(&file, 0, 40).await?, &expected, "all but the third")
@@ -234,7 +234,7 @@ async fn no_merging_across_a_barrier(ctx: &Ctx) -> Outcome {
         let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
         let bytes = pattern(20, 6);
         driver.forget_trace();
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             script.push(Rule::next(OpKind::Write, Fault::Park));
         }
         let units = [
@@ -253,7 +253,7 @@ async fn no_merging_across_a_barrier(ctx: &Ctx) -> Outcome {
             expected[4..10].fill(0);
         }
         ensure_bytes(&read(&file, 0, 20).await?, &expected, "what stands on both sides")?;
-        if driver.script.is_some() {
+        if driver.script().is_some() {
             ensure_eq!(driver.trace().writes(), [(1 << 20, 7), (0, 10), (10, 10)]);
         }
     }

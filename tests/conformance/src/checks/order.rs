@@ -37,13 +37,13 @@ family! {
 
 /// Parks the next write of the driver's ring.
 fn park(driver: &Driver) {
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
 }
 
 fn release(driver: &Driver) {
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.release();
     }
 }
@@ -74,14 +74,14 @@ async fn a_sync_waits_for_the_writes_before_it(ctx: &Ctx) -> Outcome {
     let mut sync = file.sync(SyncKind::Data);
     quick.await?;
     ctx.settle().await;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure!(sync.try_take().is_none(), "a sync that did not wait");
         ensure_eq!(driver.trace().count(OpKind::Sync), 0, "flushes behind an unfinished write");
     }
     release(&driver);
     slow.await?;
     sync.await?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let trace = driver.trace();
         let (writes, syncs) = (trace.visits(OpKind::Write), trace.visits(OpKind::Sync));
         ensure_eq!(syncs.len(), 1, "flushes");
@@ -99,7 +99,7 @@ async fn what_comes_after_a_sync_is_not_held_up(ctx: &Ctx) -> Outcome {
     let mut sync = file.sync(SyncKind::Data);
     write(&file, 100, b"after").await?;
     ensure_eq!(read(&file, 100, 5).await?, b"after");
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure!(sync.try_take().is_none(), "the sync waits for the slow one");
     }
     release(&driver);
@@ -110,7 +110,7 @@ async fn what_comes_after_a_sync_is_not_held_up(ctx: &Ctx) -> Outcome {
 
 async fn a_lost_write_fails_the_sync(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    let Some(script) = &driver.script else {
+    let Some(script) = driver.script() else {
         file.pwrite(0, Shared::from(b"fine")).detach();
         file.sync(SyncKind::Data).await?;
         ensure_eq!(contents(&file).await?, b"fine");
@@ -145,7 +145,7 @@ async fn a_lost_write_fails_a_sync_that_waits_for_it(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     park(&driver);
     let slow = file.pwrite(0, Shared::from(b"slow"));
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ctx.until("it is parked", || driver.trace().parked(OpKind::Write)).await?;
         script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::NOSPC)));
     }
@@ -154,7 +154,7 @@ async fn a_lost_write_fails_a_sync_that_waits_for_it(ctx: &Ctx) -> Outcome {
     let sync = file.sync(SyncKind::Data);
     ctx.settle().await;
     release(&driver);
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let error = ensure_kind!(sync.await, WriteLost);
         ensure_eq!(error.cause().map(littoral::Error::kind), Some(ErrorKind::StorageFull));
         ensure_eq!(driver.trace().count(OpKind::Sync), 0, "flushes");
@@ -171,7 +171,7 @@ async fn each_lost_write_is_told_once(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let first = file.sync(SyncKind::Data);
     for (round, code) in [Errno::IO, Errno::NOSPC].into_iter().enumerate() {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         let seen = driver.delivered();
         script.push(Rule::next(OpKind::Write, Fault::Fail(code)));
         file.pwrite(0, Shared::from(b"lost")).detach();
@@ -226,7 +226,7 @@ async fn a_refused_write_nobody_looked_at_is_lost(ctx: &Ctx) -> Outcome {
 
 async fn a_failure_that_was_taken_is_not_lost(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::IO)));
         ensure_kind!(file.pwrite(0, Shared::from(b"known")).await, Io);
     }
@@ -240,7 +240,7 @@ async fn a_failure_that_was_taken_is_not_lost(ctx: &Ctx) -> Outcome {
 async fn a_lost_write_of_another_file_does_not_matter(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let other = driver.create("other").await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::IO)));
         other.pwrite(0, Shared::from(b"lost")).detach();
         ctx.until("the write failed", || script.pending() == 0).await?;
@@ -258,7 +258,7 @@ async fn both_kinds_are_flushes(ctx: &Ctx) -> Outcome {
         let bytes = pattern(5000, round);
         write(&file, 0, &bytes).await?;
         file.sync(kind).await?;
-        if driver.script.is_some() {
+        if driver.script().is_some() {
             let flushes: Vec<_> = driver.trace().visits(OpKind::Sync);
             let kinds: Vec<_> = flushes.iter().filter_map(|flush| flush.entry.sync).collect();
             ensure_eq!(kinds, [kind], "flushes for {kind:?}");
@@ -273,7 +273,7 @@ async fn a_failed_flush_is_a_failure(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"bytes").await?;
     for kind in [SyncKind::Data, SyncKind::Full] {
-        let Some(script) = &driver.script else {
+        let Some(script) = driver.script() else {
             file.sync(kind).await?;
             continue;
         };
@@ -303,7 +303,7 @@ async fn syncs_that_wait_together_are_all_right(ctx: &Ctx) -> Outcome {
     }
     slow.await?;
     ensure_eq!(file.size().await?, 106);
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let trace = driver.trace();
         let flushes = trace.visits(OpKind::Sync);
         ensure!((1..=6).contains(&flushes.len()), "{} flushes", flushes.len());
@@ -320,11 +320,11 @@ async fn a_running_flush_covers_nothing_later(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"early").await?;
     driver.forget_trace();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Sync, Fault::Park));
     }
     let first = file.sync(SyncKind::Data);
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ctx.until("a flush runs", || driver.trace().parked(OpKind::Sync)).await?;
     }
     write(&file, 5, b"late").await?;
@@ -333,7 +333,7 @@ async fn a_running_flush_covers_nothing_later(ctx: &Ctx) -> Outcome {
     release(&driver);
     first.await?;
     second.await?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let trace = driver.trace();
         let (writes, flushes) = (trace.visits(OpKind::Write), trace.visits(OpKind::Sync));
         ensure_eq!(flushes.len(), 2, "flushes");
@@ -351,7 +351,7 @@ async fn a_cancelled_sync_harms_no_other(ctx: &Ctx) -> Outcome {
         park(&driver);
         let slow = file.pwrite(0, Shared::from(b"slow"));
         let syncs = [SyncKind::Data, SyncKind::Full, SyncKind::Data].map(|kind| file.sync(kind));
-        if let Some(script) = &driver.script {
+        if let Some(script) = driver.script() {
             script.push(Rule::next(OpKind::Sync, Fault::Park));
             if interrupted {
                 script.push(Rule::next(OpKind::Sync, Fault::Fail(Errno::INTR)).times(2));
@@ -407,7 +407,7 @@ async fn a_truncate_waits_and_is_waited_for(ctx: &Ctx) -> Outcome {
     let mut cut = file.truncate(2);
     let mut behind = file.pwrite(1, Shared::from(b"behind"));
     ctx.settle().await;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure!(cut.try_take().is_none() && behind.try_take().is_none(), "they did not wait");
         ensure_eq!(driver.trace().count(OpKind::Truncate), 0, "truncates");
         ensure_eq!(driver.trace().writes().len(), 1, "writes");
@@ -417,7 +417,7 @@ async fn a_truncate_waits_and_is_waited_for(ctx: &Ctx) -> Outcome {
         unit.await?;
     }
     ensure_eq!(contents(&file).await?, b"sbehind");
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let trace = driver.trace();
         let (writes, cuts) = (trace.visits(OpKind::Write), trace.visits(OpKind::Truncate));
         let ended = |end: Option<(usize, _)>| end.map(|(place, _)| place);
@@ -489,7 +489,7 @@ async fn size_now_never_waits(ctx: &Ctx) -> Outcome {
     now(&file, 10)?;
     park(&driver);
     let slow = file.pwrite(10, Shared::from(b"slow"));
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ctx.until("it is parked", || driver.trace().parked(OpKind::Write)).await?;
         now(&file, 10)?;
     }

@@ -105,12 +105,12 @@ async fn a_close_needs_no_room(ctx: &Ctx) -> Outcome {
 
 async fn a_cancel_needs_no_room(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan { operations: 4, ..Plan::calm() }).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park).times(4));
     }
     driver.forget_trace();
     let writes: Vec<_> = (0..4).map(|n| file.pwrite(n * 100, Shared::from(b"w"))).collect();
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let all = || driver.trace().writes().len() == 4;
         ctx.until("all four are in the ring", all).await?;
     }
@@ -119,7 +119,7 @@ async fn a_cancel_needs_no_room(ctx: &Ctx) -> Outcome {
     }
     for write in writes {
         let result = write.await;
-        if driver.script.is_some() || result.is_err() {
+        if driver.script().is_some() || result.is_err() {
             let error = ensure_kind!(result, Cancelled);
             ensure_eq!(error.confirmed(), Some(0));
         }
@@ -132,7 +132,7 @@ async fn a_cancel_needs_no_room(ctx: &Ctx) -> Outcome {
 async fn what_the_ring_refuses_keeps_its_order(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     driver.forget_trace();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Refuse).times(3));
         script.push(Rule::next(OpKind::Write, Fault::Refuse).skip(2).times(2));
     }
@@ -145,7 +145,7 @@ async fn what_the_ring_refuses_keeps_its_order(ctx: &Ctx) -> Outcome {
     for at in &places {
         ensure_eq!(read(&file, *at, 5).await?, b"order");
     }
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let taken: Vec<u64> = driver.trace().writes().iter().map(|(at, _)| *at).collect();
         ensure_eq!(taken, places, "the order of admission");
     }
@@ -155,7 +155,7 @@ async fn what_the_ring_refuses_keeps_its_order(ctx: &Ctx) -> Outcome {
 async fn a_continuation_goes_first(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
     driver.forget_trace();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Short(3)));
         script.push(Rule::next(OpKind::Write, Fault::Short(2)));
     }
@@ -167,7 +167,7 @@ async fn a_continuation_goes_first(ctx: &Ctx) -> Outcome {
     for at in places {
         ensure_eq!(read(&file, at, 10).await?, b"0123456789");
     }
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let expected = [(0, 10), (3, 7), (5, 5), (1 << 20, 10), (2 << 20, 10)];
         ensure_eq!(driver.trace().writes(), expected);
     }
@@ -177,7 +177,7 @@ async fn a_continuation_goes_first(ctx: &Ctx) -> Outcome {
 async fn a_held_file_delays_no_other(ctx: &Ctx) -> Outcome {
     let (driver, held) = ctx.file(&Plan::narrow(2)).await?;
     let other = driver.create("other").await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let first = held.pwrite(0, Shared::from(b"first"));
@@ -190,7 +190,7 @@ async fn a_held_file_delays_no_other(ctx: &Ctx) -> Outcome {
     }
     other.sync(SyncKind::Data).await?;
     ensure_eq!(contents(&other).await?, [b'o'; 20]);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ensure!(sync.try_take().is_none(), "the held file's sync waits");
         script.release();
     }
@@ -265,31 +265,31 @@ async fn a_queued_target_ends_at_once(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::narrow(1)).await?;
     write(&file, 0, b"old old old").await?;
     driver.forget_trace();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let first = file.pwrite(1 << 20, Shared::from(b"first"));
     let queued = file.pwrite(0, Shared::from(b"new new new"));
     queued.cancel();
     let result = queued.await;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let error = ensure_kind!(result, Cancelled);
         ensure_eq!(error.confirmed(), Some(0));
         ensure_eq!(driver.trace().writes().len(), 1, "writes that reached the ring");
     }
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.release();
     }
     first.await?;
     let found = read(&file, 0, 11).await?;
-    ensure!(found == b"old old old" || driver.script.is_none(), "{found:?}");
+    ensure!(found == b"old old old" || driver.script().is_none(), "{found:?}");
     Ok(())
 }
 
 async fn a_held_target_ends_at_once(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, b"0123456789").await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let first = file.pwrite(0, Shared::from(b"first"));
@@ -299,11 +299,11 @@ async fn a_held_target_ends_at_once(ctx: &Ctx) -> Outcome {
     }
     for unit in units {
         match unit.await {
-            Ok(()) => ensure!(driver.script.is_none(), "it was held, and cancelled"),
+            Ok(()) => ensure!(driver.script().is_none(), "it was held, and cancelled"),
             Err(error) => ensure_eq!(error.kind(), ErrorKind::Cancelled),
         }
     }
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.release();
         first.await?;
         ensure_eq!(contents(&file).await?, b"first56789", "what was cancelled did nothing");

@@ -71,7 +71,7 @@ async fn short_reads_resume_at_every_byte(ctx: &Ctx) -> Outcome {
     write(&file, 0, &bytes).await?;
     for first in 1..13 {
         for second in [1, 13 - first] {
-            if let Some(script) = &driver.script {
+            if let Some(script) = driver.script() {
                 driver.forget_trace();
                 script.push(Rule::next(OpKind::Read, Fault::Short(first)));
                 script.push(Rule::next(OpKind::Read, Fault::Fail(Errno::INTR)));
@@ -79,7 +79,7 @@ async fn short_reads_resume_at_every_byte(ctx: &Ctx) -> Outcome {
             }
             let found = read(&file, 0, 13).await?;
             ensure_bytes(&found, &bytes, &format!("cut at {first}, then after {second}"))?;
-            if driver.script.is_some() {
+            if driver.script().is_some() {
                 let reads = driver.trace().visits(OpKind::Read);
                 ensure_eq!(
                     (reads[1].entry.at, reads[1].entry.bytes),
@@ -97,7 +97,7 @@ async fn short_vectored_reads_resume_at_every_byte(ctx: &Ctx) -> Outcome {
     write(&file, 0, &bytes).await?;
     for cut in 1..13 {
         for again in 1..=13 - cut {
-            if let Some(script) = &driver.script {
+            if let Some(script) = driver.script() {
                 script.push(Rule::next(OpKind::Read, Fault::Short(cut)));
                 script.push(Rule::next(OpKind::Read, Fault::Fail(Errno::AGAIN)));
                 script.push(Rule::next(OpKind::Read, Fault::Short(again)));
@@ -108,7 +108,7 @@ async fn short_vectored_reads_resume_at_every_byte(ctx: &Ctx) -> Outcome {
             ensure_eq!(lens, [3, 0, 5, 1, 4], "cut at {cut}, then after {again}");
             let all: Vec<u8> = found.iter().flat_map(|buffer| buffer.iter().copied()).collect();
             ensure_bytes(&all, &bytes, &format!("cut at {cut}, then after {again}"))?;
-            if let Some(script) = &driver.script {
+            if let Some(script) = driver.script() {
                 script.clear();
             }
         }
@@ -127,7 +127,7 @@ async fn reads_past_one_calls_limits_are_split(ctx: &Ctx) -> Outcome {
     let found = file.preadv(20, into).await?;
     let all: Vec<u8> = found.iter().flat_map(|buffer| buffer.iter().copied()).collect();
     ensure_bytes(&all, &bytes[20..], "fifty buffers")?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         // Each entry was within the limits: the ring itself insists on that.
         ensure!(driver.trace().count(OpKind::Read) >= 11 + 11, "calls");
     }
@@ -151,7 +151,7 @@ async fn a_count_of_zero_before_the_end_is_no_end(ctx: &Ctx) -> Outcome {
     ensure_bytes(&read(&file, 0, 100).await?, &bytes, "an honest read")?;
     ensure_eq!(read(&file, 100, 10).await?, b"", "an honest end");
     for rest in [0, 40] {
-        let Some(script) = &driver.script else { continue };
+        let Some(script) = driver.script() else { continue };
         if rest > 0 {
             script.push(Rule::next(OpKind::Read, Fault::Short(rest)));
         }
@@ -169,12 +169,12 @@ async fn one_count_of_zero_is_tried_again(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let bytes = pattern(100, 7);
     write(&file, 0, &bytes).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Short(0)));
         script.push(Rule::next(OpKind::Read, Fault::Short(30)));
     }
     ensure_bytes(&read(&file, 0, 100).await?, &bytes, "a read that stalled once")?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ensure_eq!(script.pending(), 0, "rules that were not used");
     }
     Ok(())
@@ -183,7 +183,7 @@ async fn one_count_of_zero_is_tried_again(ctx: &Ctx) -> Outcome {
 async fn a_failed_read_is_an_error(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, &pattern(100, 8)).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Short(60)));
         script.push(Rule::next(OpKind::Read, Fault::Fail(Errno::IO)));
         let error = ensure_kind!(file.pread(0, Buffer::with_capacity(100)).await, Io);

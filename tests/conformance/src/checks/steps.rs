@@ -44,7 +44,7 @@ async fn idle_is_told_at_once(ctx: &Ctx) -> Outcome {
 /// A result that somebody else's step delivered is not slept through, whatever is still alive.
 async fn a_step_that_has_missed_something_returns(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let parked = file.pwrite(0, Shared::from(b"x"));
@@ -53,11 +53,11 @@ async fn a_step_that_has_missed_something_returns(ctx: &Ctx) -> Outcome {
     ensure!(driver.delivered() > seen, "a delivery is counted");
     let step = driver.step(seen, Wait::Forever);
     // Without a parked write there may be nothing left to wait for.
-    let idle = driver.script.is_none() && step.status == Status::Idle;
+    let idle = driver.script().is_none() && step.status == Status::Idle;
     ensure!(step.status == Status::Delivered || idle, "{:?}", step.status);
     ensure_eq!(step.delivered, driver.delivered());
     drop(size);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.release();
     }
     parked.await?;
@@ -176,7 +176,7 @@ async fn one_operation_alone_is_started(ctx: &Ctx) -> Outcome {
     let pushed = driver.statistics().pushed;
     file.pwrite(0, Shared::from(b"alone")).await?;
     ensure_eq!(contents(&file).await?, b"alone", "it waited for no company");
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure_eq!(driver.trace().writes(), [(0, 5)]);
         ensure!(driver.statistics().pushed >= pushed, "entries are counted");
     }
@@ -186,7 +186,7 @@ async fn one_operation_alone_is_started(ctx: &Ctx) -> Outcome {
 async fn an_operation_starts_while_another_stays(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let other = driver.create("other").await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let mut stays = file.pwrite(0, Shared::from(b"stays"));
@@ -195,7 +195,7 @@ async fn an_operation_starts_while_another_stays(ctx: &Ctx) -> Outcome {
         ensure_eq!(read(&file, 100, 4).await?, b"", "of the file that is written");
     }
     ensure_eq!(contents(&other).await?, [b'y'; 20]);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ensure!(stays.try_take().is_none(), "it is parked");
         script.release();
     }
@@ -206,12 +206,12 @@ async fn an_operation_starts_while_another_stays(ctx: &Ctx) -> Outcome {
 async fn an_operation_starts_while_a_thread_waits(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let other = driver.create("other").await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     let (io, shared) = (Arc::clone(&driver), Arc::clone(&file));
     let waiter = thread::spawn(move || wait(&*io, shared.pwrite(0, Shared::from(b"stays"))));
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ctx.until("the write is parked", || driver.trace().parked(OpKind::Write)).await?;
     }
     // The waiter sleeps in the kernel now, or soon.
@@ -221,7 +221,7 @@ async fn an_operation_starts_while_a_thread_waits(ctx: &Ctx) -> Outcome {
     }
     wait(&**driver, other.sync(SyncKind::Data))?;
     ensure_eq!(contents(&other).await?, [b'y'; 50]);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ensure!(!waiter.is_finished(), "the parked write is not done");
         script.release();
     }
@@ -233,7 +233,7 @@ async fn an_operation_starts_while_a_thread_waits(ctx: &Ctx) -> Outcome {
 async fn an_unasked_cancellation_is_retried(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let bytes = pattern(300, 1);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::CANCELED)));
         script.push(Rule::next(OpKind::Sync, Fault::Fail(Errno::CANCELED)));
         script.push(Rule::next(OpKind::Truncate, Fault::Fail(Errno::CANCELED)));
@@ -244,7 +244,7 @@ async fn an_unasked_cancellation_is_retried(ctx: &Ctx) -> Outcome {
     file.sync(SyncKind::Data).await?;
     file.truncate(200).await?;
     ensure_eq!(read(&file, 0, 300).await?, bytes[..200]);
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         ensure_eq!(script.pending(), 0, "rules that were not used");
         ensure!(driver.statistics().retried > 0, "retries are counted");
     }
@@ -255,13 +255,13 @@ async fn an_unasked_cancellation_is_retried_from_its_progress(ctx: &Ctx) -> Outc
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let bytes = pattern(300, 1);
     driver.forget_trace();
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Short(70)));
         script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::CANCELED)));
     }
     write(&file, 0, &bytes).await?;
     ensure_eq!(contents(&file).await?, bytes);
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure_eq!(driver.trace().writes(), [(0, 300), (70, 230), (70, 230)]);
     }
     Ok(())

@@ -90,7 +90,7 @@ async fn chunks_go_in_order(ctx: &Ctx) -> Outcome {
     let bytes = pattern(sizes.iter().sum(), 5);
     file.pwritev(0, vector(&sizes, &bytes)).await?;
     ensure_bytes(&contents(&file).await?, &bytes, "in chunks")?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let writes = driver.trace().writes();
         ensure!(writes.len() >= 17, "{} chunks", writes.len());
         let mut at = 0;
@@ -108,7 +108,7 @@ async fn empties_are_skipped(ctx: &Ctx) -> Outcome {
     let bytes = pattern(6, 6);
     file.pwritev(0, vector(&[0, 0, 2, 0, 1, 0, 0, 3, 0], &bytes)).await?;
     ensure_bytes(&contents(&file).await?, &bytes, "between empties")?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let spans: Vec<_> =
             driver.trace().visits(OpKind::Write).iter().map(|visit| visit.entry.spans).collect();
         ensure_eq!(spans, [3], "spans");
@@ -123,7 +123,7 @@ async fn an_empty_vector_is_no_io(ctx: &Ctx) -> Outcome {
     file.pwritev(1 << 30, Vector::new()).await?;
     file.pwritev(0, vector(&[0; 9], &[])).await?;
     ensure_eq!(contents(&file).await?, b"abc");
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure_eq!(driver.trace().writes(), []);
     }
     Ok(())
@@ -141,7 +141,7 @@ async fn adjacent_memory_travels_as_one_span(ctx: &Ctx) -> Outcome {
     let bytes = pattern(100, 7);
     let expected = [&bytes[50..], &bytes[..50]].concat();
     ensure_bytes(&contents(&file).await?, &expected, "slices in another order")?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         let spans: Vec<_> =
             driver.trace().visits(OpKind::Write).iter().map(|visit| visit.entry.spans).collect();
         ensure_eq!(spans, [1, 2], "spans");
@@ -174,7 +174,7 @@ async fn short_counts_resume_at_every_byte(ctx: &Ctx) -> Outcome {
     for first in 1..TOTAL {
         for second in 1..=TOTAL - first {
             let bytes = pattern(TOTAL, u8::try_from(first * 16 + second).unwrap_or(0));
-            if let Some(script) = &driver.script {
+            if let Some(script) = driver.script() {
                 driver.forget_trace();
                 script.push(Rule::next(OpKind::Write, Fault::Short(first)));
                 script.push(Rule::next(OpKind::Write, Fault::Fail(Errno::INTR)));
@@ -183,7 +183,7 @@ async fn short_counts_resume_at_every_byte(ctx: &Ctx) -> Outcome {
             file.pwritev(5, vector(&SIZES, &bytes)).await?;
             let what = format!("cut after {first}, interrupted, cut after {second}");
             ensure_bytes(&read(&file, 5, 20).await?, &bytes, &what)?;
-            let Some(script) = &driver.script else { continue };
+            let Some(script) = driver.script() else { continue };
             let (first, second, all) = (first as u64, second as u64, TOTAL as u64);
             let again = (5 + first, all - first);
             let mut expected = vec![(5, all), again, again];
@@ -204,7 +204,7 @@ async fn short_counts_resume_under_narrow_limits(ctx: &Ctx) -> Outcome {
         for cut in 1..TOTAL {
             for call in 0..4 {
                 let bytes = pattern(TOTAL, u8::try_from(cut * 8).unwrap_or(0) + call);
-                if let Some(script) = &driver.script {
+                if let Some(script) = driver.script() {
                     let rule = Rule::next(OpKind::Write, Fault::Short(cut));
                     script.push(rule.skip(u32::from(call)));
                     script.push(Rule::next(OpKind::Write, Fault::Short(1)).times(2));
@@ -212,7 +212,7 @@ async fn short_counts_resume_under_narrow_limits(ctx: &Ctx) -> Outcome {
                 file.pwritev(0, vector(&SIZES, &bytes)).await?;
                 let what = format!("{spans} spans a call, call {call} cut after {cut}");
                 ensure_bytes(&contents(&file).await?, &bytes, &what)?;
-                if let Some(script) = &driver.script {
+                if let Some(script) = driver.script() {
                     script.clear();
                 }
             }
@@ -226,7 +226,7 @@ async fn a_failing_middle_tells_what_is_confirmed(ctx: &Ctx) -> Outcome {
     let (old, new) = (pattern(TOTAL, 9), pattern(TOTAL, 10));
     for done in 0..TOTAL {
         write(&file, 0, &old).await?;
-        let Some(script) = &driver.script else {
+        let Some(script) = driver.script() else {
             file.pwritev(0, vector(&SIZES, &new)).await?;
             ensure_bytes(&contents(&file).await?, &new, "without a fault")?;
             continue;
@@ -250,7 +250,7 @@ async fn every_chunk_may_fail(ctx: &Ctx) -> Outcome {
     let confirmed = [0, 3, 8, 9];
     for (call, confirmed) in (0..).zip(confirmed) {
         file.truncate(0).await?;
-        let Some(script) = &driver.script else {
+        let Some(script) = driver.script() else {
             file.pwritev(0, vector(&SIZES, &bytes)).await?;
             ensure_bytes(&contents(&file).await?, &bytes, "without a fault")?;
             continue;
@@ -268,13 +268,13 @@ async fn a_cancel_between_two_parts_ends_it(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let (old, new) = (pattern(TOTAL, 12), pattern(TOTAL, 13));
     write(&file, 0, &old).await?;
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Short(5)));
         script.push(Rule::next(OpKind::Write, Fault::Park));
     }
     driver.forget_trace();
     let write = file.pwritev(0, vector(&SIZES, &new));
-    if driver.script.is_none() {
+    if driver.script().is_none() {
         write.cancel();
         return either_way(write.await, &contents(&file).await?, &old, &new);
     }
@@ -311,7 +311,7 @@ async fn a_cancel_before_a_short_count_ends_it(ctx: &Ctx) -> Outcome {
     let (old, new) = (pattern(TOTAL, 14), pattern(TOTAL, 15));
     write(&file, 0, &old).await?;
     driver.forget_trace();
-    let Some(script) = &driver.script else {
+    let Some(script) = driver.script() else {
         let write = file.pwritev(0, vector(&SIZES, &new));
         write.cancel();
         return either_way(write.await, &contents(&file).await?, &old, &new);

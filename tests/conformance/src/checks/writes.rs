@@ -39,14 +39,14 @@ async fn short_writes_resume_at_every_byte(ctx: &Ctx) -> Outcome {
     for first in 1..13 {
         for second in 1..=13 - first {
             let bytes = pattern(13, u8::try_from(first * 13 + second).unwrap_or(0));
-            if let Some(script) = &driver.script {
+            if let Some(script) = driver.script() {
                 driver.forget_trace();
                 script.push(Rule::next(OpKind::Write, Fault::Short(first)));
                 script.push(Rule::next(OpKind::Write, Fault::Short(second)));
             }
             write(&file, 7, &bytes).await?;
             ensure_bytes(&read(&file, 7, 20).await?, &bytes, &format!("{first} and {second}"))?;
-            let Some(script) = &driver.script else { continue };
+            let Some(script) = driver.script() else { continue };
             let (first, second) = (first as u64, second as u64);
             let mut expected = vec![(7, 13), (7 + first, 13 - first)];
             if first + second < 13 {
@@ -66,7 +66,7 @@ async fn a_failure_carries_what_is_confirmed(ctx: &Ctx) -> Outcome {
     for done in 0..13 {
         write(&file, 0, &old).await?;
         let new = pattern(13, 4);
-        let Some(script) = &driver.script else {
+        let Some(script) = driver.script() else {
             write(&file, 0, &new).await?;
             ensure_bytes(&contents(&file).await?, &new, "without a fault")?;
             continue;
@@ -116,7 +116,7 @@ async fn a_write_of_nothing_changes_nothing(ctx: &Ctx) -> Outcome {
         file.pwritev(at, Vector::from(vec![Shared::default(), Shared::default()])).await?;
         ensure_eq!(file.size().await?, 3, "after nothing at {at}");
     }
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure_eq!(driver.trace().writes(), [], "nothing is no I/O");
     }
     ensure_eq!(contents(&file).await?, b"abc");
@@ -129,7 +129,7 @@ async fn writes_past_one_calls_limit_are_split(ctx: &Ctx) -> Outcome {
     let bytes = pattern(1_000, 6);
     write(&file, 5, &bytes).await?;
     ensure_bytes(&read(&file, 5, 2_000).await?, &bytes, "in pieces of 64")?;
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure!(driver.trace().count(OpKind::Write) >= 16, "calls");
     }
     Ok(())
@@ -172,7 +172,7 @@ async fn offsets_past_the_platforms_maximum_are_refused(ctx: &Ctx) -> Outcome {
     }
     ensure_kind!(file.truncate(max + 1).await, InvalidInput);
     ensure_kind!(file.truncate(u64::MAX).await, InvalidInput);
-    if driver.script.is_some() {
+    if driver.script().is_some() {
         ensure_eq!(driver.trace().writes(), [], "nothing went to the platform");
     }
     ensure_eq!(contents(&file).await?, b"untouched");

@@ -17,6 +17,7 @@ use littoral_platform::{Errno, OpenFlags};
 use wasm_bindgen::JsValue;
 
 use super::Driver;
+use crate::limit::within_limit;
 use crate::opfs;
 use crate::row::Row;
 
@@ -64,8 +65,11 @@ pub(crate) async fn with_a_small_quota(on_row: &js_sys::Function) -> Vec<Row> {
 async fn run(checks: &'static [(&'static str, Check)], on_row: &js_sys::Function) -> Vec<Row> {
     let mut rows = Vec::new();
     for (check, run) in checks {
+        // Nobody may listen, and then nothing is lost.
+        let begins = format!(r#"{{"begins":"ring {check}"}}"#);
+        let _ = on_row.call1(&JsValue::NULL, &begins.into());
         let outcome = match opfs::clear(ROOT).await {
-            Ok(()) => run().await,
+            Ok(()) => within_limit(run()).await.and_then(|outcome| outcome),
             Err(thrown) => Err(format!("the folder cannot be cleared: {thrown:?}")),
         };
         let row = Row {
@@ -77,7 +81,6 @@ async fn run(checks: &'static [(&'static str, Check)], on_row: &js_sys::Function
             outcome: if outcome.is_ok() { "passed" } else { "failed" },
             reason: outcome.err().unwrap_or_default(),
         };
-        // Nobody may listen, and then nothing is lost.
         let _ = on_row.call1(&JsValue::NULL, &crate::row::to_json_one(&row).into());
         rows.push(row);
     }
