@@ -1,4 +1,38 @@
 //! What time it is. Neither clock panics, in a browser's worker or elsewhere.
+//!
+//! A driver asks its ring for a [`Clock`]: real platforms give [`System`], the simulated one a
+//! clock of its own, so that there simulated time decides what is too late.
+
+use core::time::Duration;
+
+/// What time it is for a driver, and all that it waits for.
+pub trait Clock: Send + Sync {
+    /// Nanoseconds since some fixed moment; never goes back.
+    fn monotonic_nanos(&self) -> u64;
+
+    /// Nanoseconds since 1970-01-01 UTC; may be set.
+    fn wall_nanos(&self) -> u64;
+
+    /// A thread has slept that long, waiting for another thread, and nothing came. A clock that
+    /// runs by itself knows; a simulated one takes it for time that went by.
+    fn slept(&self, time: Duration) {
+        let _ = time;
+    }
+}
+
+/// The clock of the system, or of the browser.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Clock for System {
+    fn monotonic_nanos(&self) -> u64 {
+        monotonic_nanos()
+    }
+
+    fn wall_nanos(&self) -> u64 {
+        wall_nanos()
+    }
+}
 
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "wasm32")] {
@@ -46,7 +80,7 @@ cfg_if::cfg_if! {
         }
     } else {
         use std::sync::LazyLock;
-        use std::time::{Duration, Instant, SystemTime};
+        use std::time::{Instant, SystemTime};
 
         fn nanos(time: Duration) -> u64 {
             u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)

@@ -19,6 +19,7 @@ pub mod simulated;
 #[cfg(unix)]
 mod unix;
 
+pub use clock::Clock;
 pub use errno::Errno;
 pub use faulty::Faulty;
 pub use ring::{

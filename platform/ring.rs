@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use crate::Errno;
+use crate::clock::{Clock, System};
 
 /// Names an entry from push to reap. The engine packs a slot and its generation into it, never a
 /// pointer, so that a late or stale completion is recognised and not followed.
@@ -328,6 +329,11 @@ pub unsafe trait Ring: Send {
 
     /// What a thread may do by itself, at once.
     fn direct(&self) -> Arc<dyn Direct>;
+
+    /// What time it is. Constant over the ring's life, and usable after it.
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(System)
+    }
 
     /// `turn` is to be called on the host's next turn after a [`Doorbell::ring`] or after a
     /// completion that came from outside `submit`. Only rings that may not block heed it.

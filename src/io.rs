@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use littoral_platform::{Limits, Native, Report, Ring, Setup, clock};
+use littoral_platform::{Limits, Native, Report, Ring, Setup};
 
 use crate::core::Core;
 use crate::file::RingFile;
@@ -148,7 +148,9 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// Counters since the start.
     fn statistics(&self) -> Statistics;
 
-    /// Monotonic nanoseconds and wall-clock nanoseconds since 1970.
+    /// Monotonic nanoseconds and wall-clock nanoseconds since 1970, as the ring tells them: those
+    /// of the system or of the browser, and on a simulated ring those of its own clock, by which
+    /// the driver's timeouts go as well.
     fn now(&self) -> Clock;
 }
 
@@ -273,7 +275,8 @@ impl Io for Driver {
     }
 
     fn now(&self) -> Clock {
-        Clock { monotonic: clock::monotonic_nanos(), wall: clock::wall_nanos() }
+        let clock = &self.core.clock;
+        Clock { monotonic: clock.monotonic_nanos(), wall: clock.wall_nanos() }
     }
 }
 

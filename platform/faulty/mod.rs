@@ -21,7 +21,7 @@ use core::mem;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use crate::{Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Span, Sqe, Tag};
+use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Span, Sqe, Tag};
 
 pub use crate::simulated::Permille;
 use bell::Bell;
@@ -221,6 +221,10 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
 
     fn direct(&self) -> Arc<dyn Direct> {
         Arc::new(FaultyDirect::new(self.inner.direct(), &self.faults, self.script.clone()))
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock()
     }
 
     fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {

@@ -8,6 +8,7 @@ use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::VirtualClock;
 use crate::{Errno, OpenFlags};
 
 /// Bytes of a page: the unit in which a file is sparse and the disk is full.
@@ -22,6 +23,7 @@ struct Shared {
     names: Mutex<BTreeMap<String, Node>>,
     /// Inode numbers given away.
     inodes: AtomicU64,
+    clock: VirtualClock,
     space: Arc<Space>,
 }
 
@@ -185,6 +187,12 @@ impl Disk {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.space.used.load(Ordering::Relaxed) * PAGE as u64
+    }
+
+    /// The clock of this disk and of all rings on it.
+    #[must_use]
+    pub fn clock(&self) -> VirtualClock {
+        self.0.clock.clone()
     }
 
     /// Makes `name` a directory.

@@ -31,21 +31,21 @@ impl Doorbell for Shared {
 }
 
 impl Shared {
-    /// Waits for news, once: returning early is allowed, and `submit` and `ring` both bring some.
+    /// Waits for news, once, or lets all of the time pass. Without a time that is for another
+    /// thread to end; returning early is allowed, and `submit` and `ring` both bring news.
     fn sleep<'a>(
         &'a self,
         state: MutexGuard<'a, State>,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
-        if state.hosted || cfg!(target_family = "wasm") {
-            // One thread: nobody could bring news.
-            return state;
-        }
         match timeout {
+            // Nothing will happen by itself, so the time is over now.
             Some(timeout) => {
-                let waited = self.news.wait_timeout(state, timeout);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                state.clock.advance(timeout);
+                state
             }
+            // One thread: nobody could bring news.
+            None if state.hosted || cfg!(target_family = "wasm") => state,
             None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -62,8 +62,11 @@ impl Direct for Shared {
                 result
             }
             Op::Open { .. } | Op::Remove { .. } if state.hosted => Err(Errno::AGAIN),
-            // SAFETY: the caller's promise.
-            ref op => unsafe { state.files.execute(op) },
+            ref op => {
+                state.take_time();
+                // SAFETY: the caller's promise.
+                unsafe { state.files.execute(op) }
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 //! An entry is executed some time after `submit`: some at once, others when the ring is waited for
 //! or reaped in vain, in shuffled order; and what was executed is reaped in another shuffled order.
 //! So two overlapping writes in flight land either way round, as on a real device. Between two
-//! completions nothing happens by itself: a run is a function of the seed and of the calls.
+//! completions nothing happens by itself: a run is a function of the seed and of the calls. Time
+//! is part of it: it passes by what is done, on a [`VirtualClock`] that the driver goes by as well.
 //!
 //! This ring tells no lies: counts are whole and nothing is interrupted or refused without reason.
 //! [`Faulty`](crate::Faulty) around it adds those.
@@ -16,23 +17,29 @@ pub(crate) mod pump;
 mod random;
 #[cfg(test)]
 mod tests;
+mod time;
 
+use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, Sqe, Tag};
+use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, Sqe, Tag};
 
 pub use disk::{Disk, PAGE};
 pub use doors::Host;
 use execute::Files;
 pub use random::Permille;
 pub(crate) use random::Random;
+pub use time::VirtualClock;
 
 /// The largest size of a file, that of a Linux one.
 const OFFSET_MAX: u64 = i64::MAX as u64;
 
 /// The largest size in a browser, where offsets are numbers: 2^53 - 1.
 const OFFSET_MAX_HOSTED: u64 = (1 << 53) - 1;
+
+/// Makes the seed's choices of latencies others than those of order.
+const LATENCIES: u64 = 0x71_3e00;
 
 /// How a [`Simulated`] ring behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub struct Config {
     /// Behaves as in a browser's worker: nothing waits, entries are executed at submit but for
     /// open and remove, which take a turn of the [`Host`], and a file is open once only (`EBUSY`).
     pub hosted: bool,
+    /// How long an operation takes at most, by the [`Disk::clock`].
+    pub latency_max: Duration,
     /// [`Limits::spans_per_call`].
     pub spans_per_call: usize,
     /// [`Limits::bytes_per_call`].
@@ -62,6 +71,7 @@ impl Default for Config {
             seed: 0,
             prompt: Permille(500),
             hosted: false,
+            latency_max: Duration::from_micros(100),
             spans_per_call: 1024,
             bytes_per_call: 0x7fff_f000,
             write_call_cost: 64 * 1024,
@@ -101,6 +111,11 @@ struct Shared {
 
 struct State {
     random: Random,
+    clock: VirtualClock,
+    /// Draws how long things take, so that time changes nothing else.
+    latencies: Random,
+    /// In nanoseconds.
+    latency_max: usize,
     prompt: Permille,
     hosted: bool,
     files: Files,
@@ -136,6 +151,9 @@ impl Simulated {
         };
         let state = State {
             random: Random::new(config.seed),
+            clock: disk.clock(),
+            latencies: Random::new(config.seed ^ LATENCIES),
+            latency_max: usize::try_from(config.latency_max.as_nanos()).unwrap_or(usize::MAX),
             prompt: if config.hosted { Permille::ALWAYS } else { config.prompt },
             hosted: config.hosted,
             files: Files::new(disk, setup.root.as_deref(), config.hosted),
@@ -207,7 +225,16 @@ impl State {
         }
     }
 
+    /// Lets as much time pass as an operation takes.
+    pub(super) fn take_time(&mut self) {
+        if self.latency_max > 0 {
+            let nanos = 1 + self.latencies.below(self.latency_max);
+            self.clock.advance(Duration::from_nanos(nanos as u64));
+        }
+    }
+
     fn finish(&mut self, Sqe { tag, op }: Sqe) {
+        self.take_time();
         let result = match op {
             Op::Cancel { target } => self.cancel(target),
             // SAFETY: the entry was pushed and not reaped, so the promise of `push` holds.
@@ -280,6 +307,8 @@ unsafe impl Ring for Simulated {
             }
         }
         if state.done.is_empty() {
+            // Looking in vain takes time as well: who only polls is to see deadlines pass.
+            state.take_time();
             return None;
         }
         let len = state.done.len();
@@ -293,6 +322,10 @@ unsafe impl Ring for Simulated {
 
     fn direct(&self) -> Arc<dyn Direct> {
         Arc::clone(&self.shared) as Arc<dyn Direct>
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(self.shared.lock().clock.clone())
     }
 
     fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {

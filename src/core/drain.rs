@@ -8,8 +8,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
-use littoral_platform::clock;
-
 use super::Core;
 use super::state::Leftover;
 use super::table::{Key, Stage};
@@ -21,7 +19,7 @@ impl Core {
         let mut state = self.lock();
         state.closed = true;
         let timeout = u64::try_from(state.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
-        let deadline = clock::monotonic_nanos().saturating_add(timeout);
+        let deadline = self.clock.monotonic_nanos().saturating_add(timeout);
         let alive: Vec<Key> = state.slots.alive().map(|slot| state.key(slot)).collect();
         for key in alive {
             state.cancel(key);
@@ -69,7 +67,7 @@ impl Core {
         loop {
             let mut state = self.lock();
             state.work(true);
-            let now = clock::monotonic_nanos();
+            let now = self.clock.monotonic_nanos();
             if state.dead.is_some() || now >= deadline || !unfinished(&state) {
                 return;
             }

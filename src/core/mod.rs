@@ -31,7 +31,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use littoral_platform::{Direct, Doorbell, Limits, Report, Ring};
+use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 
 pub(crate) use held::{Held, Opened, Value};
 pub(crate) use table::{Callback, Key};
@@ -51,6 +51,8 @@ pub(crate) struct Core {
     /// What is used without the lock. Gone with the driver, so that files and completions which
     /// outlive it do not keep the ring's memory and descriptors.
     platform: RwLock<Option<Platform>>,
+    /// The ring's: a simulated one decides what is too late.
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) report: Report,
 }
@@ -69,6 +71,7 @@ impl Core {
                 doorbell: ring.doorbell(),
                 direct: ring.direct(),
             })),
+            clock: ring.clock(),
             limits: *ring.limits(),
             report: ring.report(),
             state: Mutex::new(State::new(ring, config)),

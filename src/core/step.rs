@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use littoral_platform::{Errno, clock};
+use littoral_platform::Errno;
 
 use super::Core;
 use super::held::Held;
@@ -114,7 +114,7 @@ impl State {
 impl Core {
     pub(crate) fn step(self: &Arc<Self>, seen: u64, wait: Wait) -> Step {
         let deadline = match wait {
-            Wait::For(time) => Some(clock::monotonic_nanos().saturating_add(nanos(time))),
+            Wait::For(time) => Some(self.clock.monotonic_nanos().saturating_add(nanos(time))),
             _ => None,
         };
         let (mut state, status) = self.progress(seen, wait, deadline);
@@ -165,7 +165,7 @@ impl Core {
             } else if !may_wait {
                 Status::Pending
             } else {
-                let left = deadline.map(|end| end.saturating_sub(clock::monotonic_nanos()));
+                let left = deadline.map(|end| end.saturating_sub(self.clock.monotonic_nanos()));
                 if left == Some(0) {
                     state.submit();
                     return (state, Status::Pending);
@@ -228,7 +228,11 @@ impl Core {
             None => self.followers.wait(state).unwrap_or_else(PoisonError::into_inner),
             Some(timeout) => {
                 let waited = self.followers.wait_timeout(state, timeout);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                if waited.timed_out() {
+                    self.clock.slept(timeout);
+                }
+                state
             }
         };
         state.followers -= 1;

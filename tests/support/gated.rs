@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use littoral::platform::{Cqe, Direct, Doorbell, Full, Op, Ring, Sqe};
+use littoral::platform::{Clock, Cqe, Direct, Doorbell, Full, Op, Ring, Sqe};
 use littoral::{Errno, Limits, Report};
 
 /// A ring that dies on command, and whose direct calls can be held.
@@ -98,6 +98,9 @@ unsafe impl<R: Ring> Ring for Wrap<R> {
     }
     fn direct(&self) -> Arc<dyn Direct> {
         Arc::new(WrapDirect(self.inner.direct(), Arc::clone(&self.gate)))
+    }
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.inner.clock()
     }
     fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {
         self.inner.on_turn(turn);
