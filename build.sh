@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-usage="usage: ./build.sh demo | test | bench native|web | www | lint | setup [--check]"
+usage="usage: ./build.sh demo | test | bench native|web|instructions | www | lint | setup [--check]"
 usage+="; --help after a command tells more"
 case ${1:-} in
   demo | test | bench | www | lint)
@@ -24,7 +24,7 @@ case ${1:-} in
       exit 2
     }
     status=0
-    bash tests/harness/setup.sh "${@:2}" base web browser firefox >/dev/null || status=$?
+    bash tests/harness/setup.sh "${@:2}" base web browser firefox gates >/dev/null || status=$?
     case $status in
       0) echo "setup: ready" ;;
       *) echo "setup: incomplete, the line above says what is missing" ;;

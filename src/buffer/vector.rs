@@ -1,8 +1,14 @@
 //! The argument of a vectored write.
 
+use std::sync::Arc;
+
 use super::Shared;
 
 /// A list of [`Shared`] buffers, written one behind the other.
+///
+/// A clone shares the list until one of the two is changed. So a list can be used for one write
+/// after another without allocating: write a clone of it, and when the write has ended,
+/// [`clear`](Vector::clear) it and push the next buffers.
 ///
 /// ```
 /// use littoral::{Shared, Vector};
@@ -13,28 +19,38 @@ use super::Shared;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Vector {
-    parts: Vec<Shared>,
+    parts: Arc<Vec<Shared>>,
     bytes: u64,
 }
 
 impl Vector {
     /// Nothing yet.
     #[must_use]
-    pub const fn new() -> Vector {
-        Vector { parts: Vec::new(), bytes: 0 }
+    pub fn new() -> Vector {
+        Vector::default()
     }
 
     /// Room for that many buffers.
     #[must_use]
     pub fn with_capacity(parts: usize) -> Vector {
-        Vector { parts: Vec::with_capacity(parts), bytes: 0 }
+        Vector { parts: Arc::new(Vec::with_capacity(parts)), bytes: 0 }
     }
 
     /// Appends a buffer.
     pub fn push(&mut self, part: impl Into<Shared>) {
         let part = part.into();
         self.bytes += part.len() as u64;
-        self.parts.push(part);
+        Arc::make_mut(&mut self.parts).push(part);
+    }
+
+    /// Lets go of the buffers. The list's memory is kept for the next ones, unless a write still
+    /// has it.
+    pub fn clear(&mut self) {
+        self.bytes = 0;
+        match Arc::get_mut(&mut self.parts) {
+            Some(parts) => parts.clear(),
+            None => self.parts = Arc::default(),
+        }
     }
 
     /// The buffers, in order.
@@ -53,7 +69,7 @@ impl Vector {
 impl From<Vec<Shared>> for Vector {
     fn from(parts: Vec<Shared>) -> Vector {
         let bytes = parts.iter().map(|part| part.len() as u64).sum();
-        Vector { parts, bytes }
+        Vector { parts: Arc::new(parts), bytes }
     }
 }
 

@@ -1,7 +1,8 @@
-// `build.sh bench native|web`: measurements, judged against the targets that they carry.
+// `build.sh bench native|web|instructions`: measurements, judged against the targets that they
+// carry.
 
 import { program, web } from './cargo.mjs';
-import { dist } from './paths.mjs';
+import { dist, gates } from './paths.mjs';
 import { Progress, say } from './progress.mjs';
 import { run } from './process.mjs';
 import { serve } from './server.mjs';
@@ -24,17 +25,38 @@ const FIELDS = [
   'raw',
 ];
 
+const NEEDS = {
+  native: ['base'],
+  web: ['base', 'web', 'browser'],
+  instructions: ['base', 'gates'],
+};
+
+const MEASURE = {
+  native: natively,
+  web: inBrowser,
+  instructions: async () => {
+    const rows = await counted();
+    for (const row of rows.filter(({ within }) => !within)) {
+      say(`above the ceiling ${row.ceiling} of tests/gates.toml: ${row.question}`);
+    }
+    return rows;
+  },
+};
+
+/** What there is to measure. */
+export const SIDES = Object.keys(NEEDS);
+
 /** Runs the benchmarks of one side; gives the closing line and the status. */
 export async function bench({ side, browser, strict }, report) {
-  const tools = await setup(side === 'web' ? ['base', 'web', 'browser'] : ['base']);
-  const found = side === 'web' ? await inBrowser(browser, tools, report) : await natively();
+  const tools = await setup(NEEDS[side]);
+  const found = await MEASURE[side](tools, browser, report);
   for (const row of found) {
     const absent = FIELDS.filter((field) => !(field in row));
     if (absent.length > 0)
       throw new Error(`a row without ${absent.join(', ')}: ${JSON.stringify(row)}`);
     report.rows.push(row);
     const { subject, reference, question, value, unit, ratio, low, high, target, outcome } = row;
-    const against = ratio === null ? '' : `, ${ratio} of ${reference} [${low}, ${high}]`;
+    const against = ratio === null ? '' : `, ${ratio} of ${reference}${interval(low, high)}`;
     const judged = target === null ? '' : `, target ${target}: ${outcome}`;
     say(`${question}: ${subject} ${value} ${unit}${against}${judged}`);
   }
@@ -50,11 +72,22 @@ export async function bench({ side, browser, strict }, report) {
   };
 }
 
-async function natively() {
-  const path = await program('littoral-benches', 'benches', { release: true });
-  const { status, lines } = await run(path, [], { capture: true });
-  if (status !== 0) throw new Error(`the benchmarks ended with ${status}`);
+const interval = (low, high) => (low === null ? '' : ` [${low}, ${high}]`);
+
+async function rowsOf(path, args) {
+  const { status, lines } = await run(path, args, { capture: true });
+  if (status !== 0) throw new Error(`${path} ended with ${status}`);
   return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+}
+
+async function natively() {
+  return rowsOf(await program('littoral-benches', 'benches', { profile: 'release' }), []);
+}
+
+/** What operations cost in instructions and system calls, beside what they may cost at most. */
+export async function counted() {
+  const path = await program('littoral-benches', 'instructions', { profile: 'measured' });
+  return rowsOf(path, ['measure', '--ceilings', gates]);
 }
 
 /** What one call of the ring costs, by which the engine's limits were set: told, not judged. */
@@ -73,7 +106,7 @@ const cost = ({ what, bytes, micros }) => ({
   raw: [],
 });
 
-async function inBrowser(browser, tools, report) {
+async function inBrowser(tools, browser, report) {
   await web(tools);
   const server = await serve({ folders: { '/': dist } });
   const bar = new Progress(`bench: ${browser}`);

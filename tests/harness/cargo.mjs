@@ -31,13 +31,13 @@ export function wasmEnv(tools) {
     : { RUSTC: tools.WASM_RUSTC, RUSTDOC: tools.WASM_RUSTDOC };
 }
 
-/** Builds one native program and gives its path. */
-export async function program(packageName, bin, { release = false } = {}) {
+/** Builds one native program, in a profile of Cargo.toml, and gives its path. */
+export async function program(packageName, bin, { profile = 'dev' } = {}) {
   if (!(await hasPackage(packageName))) {
     throw new Error(`this tree has no package ${packageName}`);
   }
   const args = ['build', '--locked', '--package', packageName, '--bin', bin];
-  if (release) args.push('--release');
+  args.push('--profile', profile);
   args.push('--message-format', 'json-render-diagnostics');
   let path;
   const onLine = (line) => {

@@ -55,7 +55,7 @@ export async function demo({ browsers, databases, rows: wanted }, report) {
   if (browsers.includes('firefox')) groups.push('firefox');
   const tools = await setup(groups);
   say('demo: building');
-  const native = await program('cities', 'cities', { release: true });
+  const native = await program('cities', 'cities', { profile: 'release' });
   await web(tools);
 
   const shelf = join(scratch(), 'shelf');

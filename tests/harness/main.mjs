@@ -4,7 +4,7 @@
 
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import { BROWSERS } from './browser.mjs';
-import { bench } from './bench.mjs';
+import { bench, SIDES } from './bench.mjs';
 import { demo } from './demo.mjs';
 import { lint } from './lint.mjs';
 import { Report } from './report.mjs';
@@ -106,7 +106,7 @@ command('test', 'format, lints, documentation, all tests, natively and in a brow
   );
 
 command('bench', 'measures against targets')
-  .addArgument(new Argument('<side>').choices(['native', 'web']))
+  .addArgument(new Argument('<side>').choices(SIDES))
   .addOption(
     new Option('--browser <name>', 'where web runs')
       .choices(Object.keys(BROWSERS))

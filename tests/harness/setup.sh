@@ -3,9 +3,9 @@
 #
 #   setup.sh [--check] GROUP...
 #
-# Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), and browser and
-# firefox (the browsers themselves). What the caller must know goes to stdout as NAME=VALUE lines,
-# talk goes to stderr. With --check nothing is changed. What is missing and cannot be installed from
+# Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), browser and firefox
+# (the browsers themselves), and gates (what counts instructions). What the caller must know goes to
+# stdout as NAME=VALUE lines, talk goes to stderr. With --check nothing is changed. What is missing and cannot be installed from
 # here ends the script with status 3 and one line on stderr that says what to install.
 #
 # Why caches are built aside and then renamed: a run may be killed at any time. A folder under its
@@ -20,7 +20,7 @@ groups=()
 for word in "$@"; do
   case $word in
     --check) check=yes ;;
-    base | web | browser | firefox) groups+=("$word") ;;
+    base | web | browser | firefox | gates) groups+=("$word") ;;
     *)
       echo "setup.sh: unknown group: $word" >&2
       exit 2
@@ -149,7 +149,7 @@ wasm_sysroot() { bash "$here/wasm-sysroot.sh" "$1"; }
 # --- the groups -------------------------------------------------------------------------------
 
 packages=()
-for group in base browser firefox; do
+for group in base browser firefox gates; do
   if wants "$group"; then packages+=("$group"); fi
 done
 install_packages "${packages[@]}"

@@ -5,6 +5,7 @@ import { say } from './progress.mjs';
 import { web } from './cargo.mjs';
 import { dist } from './paths.mjs';
 import { serve } from './server.mjs';
+import { counted } from './bench.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages } from './stages.mjs';
 import {
@@ -24,13 +25,14 @@ import { WRONG } from './outcome.mjs';
 
 /** Runs the stages; gives the closing line and the status. */
 export async function test(options, report) {
-  const tools = await setup(['base', 'web', 'browser']);
+  const tools = await setup(['base', 'web', 'browser', 'gates']);
   const stages = new Stages(options.only);
   const counts = { passed: 0, failed: 0, skipped: 0 };
   report.extra = { seed: options.seed, stages: stages.done, cargo: counts, capabilities: {} };
 
   const workspace = await lintStages(stages, tools);
   await stages.stage('cargo test', () => cargoTest(workspace, counts), { counts: true });
+  await stages.stage('gates', () => withinGates(counts, report), { counts: true });
 
   await conformance(stages, tools, options, report);
   await stages.stage('harness', selfTest);
@@ -141,6 +143,18 @@ async function cargoTest(workspace, counts) {
   counts.failed += failed;
   if (status !== 0 && failed === 0) throw new Error(`cargo test ended with ${status}`);
   return status === 0;
+}
+
+/** What operations cost on uring, against tests/gates.toml. */
+async function withinGates(counts, report) {
+  const rows = await counted();
+  report.extra.gates = rows;
+  for (const { question, value, beside, ceiling, within } of rows) {
+    const bare = `a bare loop's ${beside}`;
+    say(`${within ? '' : 'ABOVE '}${question}: ${value}, ceiling ${ceiling}, ${bare}`);
+    counts[within ? 'passed' : 'failed'] += 1;
+  }
+  return rows.length > 0 && rows.every(({ within }) => within);
 }
 
 /** The closing line. A stage that failed otherwise than by checks counts as one failure. */
