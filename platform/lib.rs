@@ -5,8 +5,11 @@
 //! `littoral`, which gives I/O its meaning (whole reads and writes, order, cancellation, teardown)
 //! above any ring.
 //!
-//! Backends are named by mechanism: `uring`, `opfs`, `simulated`. [`Faulty`] wraps any of them and
-//! misbehaves by a seed, within what a ring is allowed to do.
+//! Backends are named by mechanism: `uring`, `threads`, `opfs`, `simulated`. [`Faulty`] wraps any
+//! of them and misbehaves by a seed, within what a ring is allowed to do.
+//!
+//! `--cfg littoral_backend="threads"` among the compiler's flags leaves `io_uring` out of a build
+//! for Linux; `"uring"` makes its refusal an error.
 
 pub mod clock;
 mod errno;
@@ -16,6 +19,8 @@ pub mod faulty;
 mod opfs;
 mod ring;
 pub mod simulated;
+#[cfg(unix)]
+pub mod threads;
 #[cfg(unix)]
 mod unix;
 
@@ -27,21 +32,42 @@ pub use ring::{
     Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
 };
 pub use simulated::Simulated;
+#[cfg(unix)]
+pub use threads::Threads;
 
 cfg_if::cfg_if! {
-    if #[cfg(target_os = "linux")] {
+    if #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))] {
+        mod native;
         mod uring;
+        pub use native::Native;
         pub use uring::Uring;
+    } else if #[cfg(unix)] {
         /// The ring of the platform that this crate was compiled for.
-        pub type Native = Uring;
+        pub type Native = Threads;
     } else if #[cfg(all(target_arch = "wasm32", target_os = "unknown"))] {
         pub use opfs::Opfs;
         /// The ring of the platform that this crate was compiled for.
         pub type Native = Opfs;
     } else {
         compile_error!(
-            "littoral-platform has no ring for this target. There is `uring` for Linux, and \
-             `opfs` for wasm32-unknown-unknown in a browser's dedicated worker."
+            "littoral-platform has no ring for this target. There is `uring` for Linux, `threads` \
+             for every unix system, and `opfs` for wasm32-unknown-unknown in a browser's dedicated \
+             worker."
         );
+    }
+}
+
+/// The ring of the platform, whichever it is.
+///
+/// # Errors
+/// As [`Native::new`].
+pub fn native(setup: &Setup) -> Result<Box<dyn Ring>, SetupError> {
+    let native = Native::new(setup)?;
+    cfg_if::cfg_if! {
+        if #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))] {
+            Ok(native.into_ring())
+        } else {
+            Ok(Box::new(native))
+        }
     }
 }

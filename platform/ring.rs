@@ -279,7 +279,7 @@ pub struct SetupError {
 /// What a platform chose, and what it was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The mechanism: `uring`, `opfs`, `simulated`.
+    /// The mechanism: `uring`, `threads`, `opfs`, `simulated`.
     pub backend: &'static str,
     /// What is in use: flags, features, sizes.
     pub chosen: Vec<String>,

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use littoral_platform::{Limits, Native, Report, Ring, Setup};
+use littoral_platform::{Limits, Report, Ring, Setup, native};
 
 use crate::core::Core;
 use crate::file::RingFile;
@@ -15,7 +15,7 @@ use crate::{Completion, Config, File, OpenOptions, Result, Wait};
 /// What the platform refused, and what to do about it.
 pub fn start(config: Config) -> Result<Arc<dyn Io>> {
     let setup = Setup { root: config.root.clone(), in_flight: config.operations.saturating_mul(2) };
-    start_on(Box::new(Native::new(&setup)?), config)
+    start_on(native(&setup)?, config)
 }
 
 /// Starts a driver on a ring of your own: a simulated one, or one that misbehaves on purpose. The

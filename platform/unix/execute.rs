@@ -31,8 +31,16 @@ fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     Ok(Stat {
         kind,
         size: u64::try_from(found.st_size).unwrap_or(0),
-        identity: (found.st_dev, found.st_ino),
+        identity: (device(&found), found.st_ino),
     })
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(not(target_vendor = "apple"))] {
+        fn device(stat: &rustix::fs::Stat) -> u64 {
+            stat.st_dev
+        }
+    }
 }
 
 cfg_if::cfg_if! {
@@ -44,6 +52,10 @@ cfg_if::cfg_if! {
                 Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOTTY) => rustix::fs::fsync(fd),
                 flushed => flushed,
             }
+        }
+
+        fn device(stat: &rustix::fs::Stat) -> u64 {
+            u64::from(stat.st_dev.cast_unsigned())
         }
     } else if #[cfg(target_os = "dragonfly")] {
         /// Without `fdatasync` both kinds are one.
@@ -71,7 +83,7 @@ impl Direct for Files {
             Op::Open { name, flags } => {
                 // SAFETY: as above.
                 let name = unsafe { c_str(name) };
-                let fd = rustix::fs::openat(self.root_fd(), name, open_flags(flags), MODE);
+                let fd = rustix::fs::openat(self.root(), name, open_flags(flags), MODE);
                 fd.map(|fd| u64::from(fd.into_raw_fd().cast_unsigned()))
             }
             // SAFETY: as above; nobody uses the handle after its close.
@@ -119,7 +131,7 @@ impl Direct for Files {
             Op::Remove { name } => {
                 // SAFETY: as above.
                 let name = unsafe { c_str(name) };
-                rustix::fs::unlinkat(self.root_fd(), name, AtFlags::empty()).map(done)
+                rustix::fs::unlinkat(self.root(), name, AtFlags::empty()).map(done)
             }
             // A call that is over when it returns can cancel nothing.
             Op::Cancel { .. } => return Err(Errno::OPNOTSUPP),

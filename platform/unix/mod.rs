@@ -9,7 +9,7 @@ mod errors;
 mod execute;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -55,12 +55,7 @@ impl Files {
     }
 
     /// The descriptor that names are relative to, `AT_FDCWD` among them.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn root(&self) -> RawFd {
-        self.root_fd().as_raw_fd()
-    }
-
-    fn root_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_ref().map_or(CWD, AsFd::as_fd)
     }
 }

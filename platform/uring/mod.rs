@@ -91,7 +91,12 @@ impl Uring {
     /// The root cannot be opened, or the kernel has no ring for this process; `what` names the
     /// likely cause and the remedy.
     pub fn new(setup: &Setup) -> Result<Uring, SetupError> {
-        setup::new(setup)
+        Uring::on(Arc::new(Files::new(setup)?), setup).map_err(|(error, _)| error)
+    }
+
+    /// With a root that is open.
+    pub(crate) fn on(files: Arc<Files>, setup: &Setup) -> Result<Uring, setup::Refusal> {
+        setup::on(files, setup)
     }
 
     /// Puts the doorbell's poll into the submission queue, which has an entry kept free for it.

@@ -21,6 +21,7 @@
 use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use io_uring::{IoUring, Probe};
@@ -103,7 +104,7 @@ fn names(flags: Flags) -> String {
 }
 
 /// Refusals on the way, with their codes.
-pub(super) type Refused = Vec<(String, Errno)>;
+pub(crate) type Refused = Vec<(String, Errno)>;
 
 /// Goes down the ladder until `ask` succeeds; `pause` lets the kernel release memory.
 pub(super) fn climb<T>(
@@ -213,14 +214,20 @@ fn probe(ring: &IoUring, refused: &mut Refused) -> Able {
     Able { ops, timeouts }
 }
 
-/// [`Uring::new`].
-pub(super) fn new(setup: &Setup) -> Result<Uring, SetupError> {
+/// Why there is no ring, and all that was refused on the way there.
+pub(crate) type Refusal = (SetupError, Refused);
+
+/// [`Uring::on`].
+pub(super) fn on(files: Arc<Files>, setup: &Setup) -> Result<Uring, Refusal> {
     let pause = || std::thread::sleep(RELEASE);
-    let files = Files::new(setup)?;
     let (climbed, mut refused) = climb(setup.in_flight, build, pause);
-    let (ring, Rung { flags, .. }) = climbed.map_err(failed)?;
-    let able = probe(&ring, &mut refused);
-    assemble(setup, files, ring, flags, &able, refused)
+    match climbed {
+        Err(code) => Err((failed(code), refused)),
+        Ok((ring, Rung { flags, .. })) => {
+            let able = probe(&ring, &mut refused);
+            assemble(setup, files, ring, flags, &able, refused)
+        }
+    }
 }
 
 fn failed(code: Errno) -> SetupError {
@@ -232,12 +239,17 @@ fn failed(code: Errno) -> SetupError {
 /// a filter may let it pass and forbid the rest.
 pub(super) fn assemble(
     setup: &Setup,
-    files: Files,
+    files: Arc<Files>,
     ring: IoUring,
     flags: Flags,
     able: &Able,
     mut refused: Refused,
-) -> Result<Uring, SetupError> {
+) -> Result<Uring, Refusal> {
+    let bell = match Bell::new(ring, able.timeouts) {
+        Ok(bell) => Arc::new(bell),
+        Err(code) => return Err((failed(code), refused)),
+    };
+    let ring = &bell.ring;
     let (sq, cq) = (ring.params().sq_entries(), ring.params().cq_entries());
     let in_flight = cq - 1;
     if in_flight < setup.in_flight {
@@ -266,10 +278,10 @@ pub(super) fn assemble(
     if ring.params().is_feature_nodrop() {
         chosen.push("feature NODROP".into());
     }
-    let root = files.root();
+    let root = files.root().as_raw_fd();
     let mut uring = Uring {
-        bell: Arc::new(Bell::new(ring, able.timeouts).map_err(failed)?),
-        files: Arc::new(files),
+        bell,
+        files,
         root,
         ops: able.ops,
         made: VecDeque::with_capacity(16),
@@ -290,8 +302,10 @@ pub(super) fn assemble(
         report: Report { backend: "uring", chosen, refused },
     };
     uring.arm();
-    uring.submit().map_err(failed)?;
-    Ok(uring)
+    match uring.submit() {
+        Ok(()) => Ok(uring),
+        Err(code) => Err((failed(code), uring.report.refused)),
+    }
 }
 
 fn names_of(ops: Ops) -> String {

@@ -11,7 +11,14 @@ import { rowOfCheck } from './sabotage.mjs';
 import { Session } from './browser.mjs';
 
 /** Backends that run as a native program, and those that run in a browser's worker. */
-export const NATIVE = ['uring', 'simulated', 'faulty-uring', 'faulty-simulated'];
+export const NATIVE = [
+  'uring',
+  'threads',
+  'simulated',
+  'faulty-uring',
+  'faulty-threads',
+  'faulty-simulated',
+];
 export const WEB = ['opfs', 'faulty-opfs'];
 
 const OUTCOMES = new Set(['passed', 'covered', 'failed', 'skipped']);

@@ -7,6 +7,7 @@ mod queues;
 mod refusals;
 
 use std::ffi::CString;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -36,10 +37,10 @@ fn native(in_flight: u32) -> (Uring, TempDir) {
 fn able(in_flight: u32, able: &Able) -> (Uring, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let setup = setup(&folder, in_flight);
-    let files = Files::new(&setup).expect("a root");
+    let files = Arc::new(Files::new(&setup).expect("a root"));
     let ring = io_uring::IoUring::new(in_flight.next_power_of_two()).expect("a ring");
     let made = assemble(&setup, files, ring, Flags::empty(), able, Vec::new());
-    (made.expect("a ring that works"), folder)
+    (made.map_err(|(error, _)| error).expect("a ring that works"), folder)
 }
 
 /// The newest kernel's ring, and that of a kernel of the first days: same results expected.

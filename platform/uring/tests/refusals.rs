@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::super::entry::Ops;
 use super::super::setup::{Able, Flags, Rung, climb, explain};
 use super::{able, native};
-use crate::{Errno, Native, Ring, Setup};
+use crate::{Errno, Ring, Setup, Uring};
 
 /// Climbs against a kernel that gives `answers` in turn and agrees at their end. Returns what was
 /// asked for, how often it paused, the outcome and how many refusals were kept.
@@ -104,7 +104,7 @@ fn a_filter_that_forbids_set_up_or_entering_is_named() {
         // A filter binds only the thread that asks for it.
         let refused = std::thread::spawn(move || {
             forbid(forbidden, errno);
-            Native::new(&Setup { root: None, in_flight: 8 }).err()
+            Uring::new(&Setup { root: None, in_flight: 8 }).err()
         });
         let refused = refused.join().expect("a thread").expect("a refusal");
         assert_eq!(refused.code, errno);
@@ -116,7 +116,7 @@ fn a_filter_that_forbids_set_up_or_entering_is_named() {
 fn a_filter_that_forbids_probing_leaves_a_ring() {
     let thread = std::thread::spawn(|| {
         forbid(libc::SYS_io_uring_register, Errno::PERM);
-        let ring = Native::new(&Setup { root: None, in_flight: 8 }).expect("a ring");
+        let ring = Uring::new(&Setup { root: None, in_flight: 8 }).expect("a ring");
         (ring.ops, ring.report())
     });
     let (ops, report) = thread.join().expect("a thread");
@@ -158,7 +158,7 @@ fn a_root_that_is_no_folder_is_named() {
     let absent = folder.path().join("absent");
     for (root, code) in [(&file, Errno::NOTDIR), (&absent, Errno::NOENT)] {
         let root = root.to_str().expect("a name in UTF-8");
-        let refused = Native::new(&Setup { root: Some(root.into()), in_flight: 8 }).err();
+        let refused = Uring::new(&Setup { root: Some(root.into()), in_flight: 8 }).err();
         let refused = refused.expect("a refusal");
         assert_eq!(refused.code, code);
         assert!(refused.what.contains(root), "{}", refused.what);

@@ -17,7 +17,9 @@ use std::thread;
 use littoral::{Config, Result, Status, Wait};
 use littoral_platform::faulty::{Faults, Script};
 use littoral_platform::simulated::{self, Disk};
-use littoral_platform::{Faulty, Native, Ring, Setup, Simulated};
+use littoral_platform::{
+    Errno, Faulty, Native, Report, Ring, Setup, SetupError, Simulated, Threads,
+};
 use tempfile::TempDir;
 
 use crate::ctx::{Base, Later, Plan, Stage};
@@ -36,16 +38,26 @@ pub enum Backend {
     Uring,
     /// The ring over a disk in memory.
     Simulated,
+    /// The pool of threads.
+    Threads,
     /// The kernel's ring, misbehaving.
     FaultyUring,
+    /// The pool of threads, misbehaving.
+    FaultyThreads,
     /// The disk in memory, misbehaving.
     FaultySimulated,
 }
 
 impl Backend {
     /// All of them.
-    pub const ALL: [Backend; 4] =
-        [Backend::Uring, Backend::Simulated, Backend::FaultyUring, Backend::FaultySimulated];
+    pub const ALL: [Backend; 6] = [
+        Backend::Uring,
+        Backend::Threads,
+        Backend::Simulated,
+        Backend::FaultyUring,
+        Backend::FaultyThreads,
+        Backend::FaultySimulated,
+    ];
 
     fn is_simulated(self) -> bool {
         matches!(self, Backend::Simulated | Backend::FaultySimulated)
@@ -69,7 +81,9 @@ impl fmt::Display for Backend {
         f.write_str(match self {
             Backend::Uring => "uring",
             Backend::Simulated => "simulated",
+            Backend::Threads => "threads",
             Backend::FaultyUring => "faulty-uring",
+            Backend::FaultyThreads => "faulty-threads",
             Backend::FaultySimulated => "faulty-simulated",
         })
     }
@@ -125,10 +139,22 @@ impl Stage for NativeStage {
             || Simulated::new(&setup, self.disk.clone(), simulated::Config::seeded(seed));
         let faults = Faults { seed, ..plan.faults.clone() };
         match self.backend {
-            Backend::Uring => Ok((littoral::start(config)?, None)),
+            Backend::Uring => {
+                let io = littoral::start(config)?;
+                is_uring(&io.capabilities())?;
+                Ok((io, None))
+            }
+            Backend::Threads => {
+                Ok((littoral::start_on(Box::new(Threads::new(&setup)?), config)?, None))
+            }
+            Backend::FaultyThreads => faulty(Threads::new(&setup)?, faults, config),
             Backend::Simulated => Ok((littoral::start_on(Box::new(simulated()), config)?, None)),
             Backend::FaultySimulated => faulty(simulated(), faults, config),
-            Backend::FaultyUring => faulty(Native::new(&setup)?, faults, config),
+            Backend::FaultyUring => {
+                let ring = Native::new(&setup)?;
+                is_uring(&ring.report())?;
+                faulty(ring, faults, config)
+            }
         }
     }
 
@@ -187,6 +213,16 @@ impl Stage for NativeStage {
         }
         self.backend.is_simulated()
     }
+}
+
+/// What runs in the kernel ring's name must not run on what stands in for it.
+fn is_uring(report: &Report) -> Result<()> {
+    if report.backend == "uring" {
+        return Ok(());
+    }
+    let last = report.refused.last().cloned();
+    let (what, code) = last.unwrap_or_else(|| ("not asked for".to_owned(), Errno::OPNOTSUPP));
+    Err(SetupError { what, code }.into())
 }
 
 fn faulty<R: Ring + 'static>(ring: R, faults: Faults, config: Config) -> Result<Base> {

@@ -19,6 +19,16 @@ fn uring() {
 }
 
 #[test]
+fn threads() {
+    all_pass(Backend::Threads, 1);
+}
+
+#[test]
+fn faulty_threads() {
+    all_pass(Backend::FaultyThreads, 1);
+}
+
+#[test]
 fn simulated() {
     for seed in 1..4 {
         all_pass(Backend::Simulated, seed);
