@@ -49,7 +49,7 @@ async fn a_wait_lasts_as_long_as_the_clock_says(ctx: &Ctx) -> Outcome {
     let step = driver.step(driver.delivered(), Wait::For(Duration::from_secs(3600)));
     ensure_eq!(step.status, Status::Idle);
     ensure!(driver.now().monotonic - before < 60_000_000_000, "it waited for nothing");
-    if let Some(script) = &driver.script {
+    if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Write, Fault::Park));
         let mut parked = file.pwrite(0, Shared::from(b"late"));
         let before = driver.now().monotonic;
