@@ -2,53 +2,68 @@
 //!
 //! A [`Disk`] outlives the rings opened on it, as a real one outlives processes. A file is an inode
 //! that its name and its open handles share: removing the name leaves the handles their bytes.
+//! What of it all survives a crash is told in `stable` and `namespace`.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::VirtualClock;
+use super::contents::{Contents, Space};
+use super::namespace::{Kept, Names};
+use super::stable::{Image, Stable};
+use super::{PAGE, Random, VirtualClock};
 use crate::{Errno, OpenFlags};
 
-/// Bytes of a page: the unit in which a file is sparse and the disk is full.
-pub const PAGE: usize = 4096;
+/// Bytes of a sector, unless [`Disk::set_sector`] says otherwise.
+const SECTOR: u64 = 512;
+
+/// Makes what a seed keeps of a disk another choice than what it does to a ring.
+const CRASH: u64 = 0xc2a5_4000;
 
 /// A disk in memory, shared by all clones of this handle.
+///
+/// Beside what everyone sees there is what is durable. [`crash`](Disk::crash) gives the disk as it
+/// is found after a loss of power: a database is tested by crashing the disk at any moment and
+/// opening what is left with a new ring.
+///
+/// ```
+/// use littoral_platform::simulated::{Config, Disk, Simulated};
+/// use littoral_platform::Setup;
+///
+/// let disk = Disk::new();
+/// let setup = Setup { root: None, in_flight: 64 };
+/// let ring = Simulated::new(&setup, disk.clone(), Config::seeded(1));
+/// // … a driver on this ring writes, syncs, and is in the middle of something …
+/// let seed = 7;
+/// let after = disk.crash(seed);
+/// let ring = Simulated::new(&setup, after, Config::seeded(2));
+/// // … a new driver opens the files, and finds every byte that a sync covered.
+/// # drop(ring);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Disk(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    names: Mutex<BTreeMap<String, Node>>,
+    names: Mutex<Names>,
     /// Inode numbers given away.
     inodes: AtomicU64,
+    /// Bytes of a sector.
+    sector: AtomicU64,
     clock: VirtualClock,
     space: Arc<Space>,
 }
 
-/// Pages in use by all files, those without a name included, and how many there may be.
-#[derive(Debug)]
-struct Space {
-    used: AtomicU64,
-    max: AtomicU64,
-}
-
-impl Default for Space {
-    fn default() -> Space {
-        Space { used: AtomicU64::new(0), max: AtomicU64::new(u64::MAX) }
-    }
-}
-
-impl Space {
-    fn take_page(&self) -> bool {
-        let max = self.max.load(Ordering::Relaxed);
-        let take = |used: u64| (used < max).then_some(used + 1);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
-    }
-
-    fn give_pages(&self, pages: usize) {
-        self.used.fetch_sub(pages as u64, Ordering::Relaxed);
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            names: Mutex::default(),
+            inodes: AtomicU64::new(0),
+            sector: AtomicU64::new(SECTOR),
+            clock: VirtualClock::default(),
+            space: Arc::default(),
+        }
     }
 }
 
@@ -64,17 +79,21 @@ pub(super) struct Inode {
     pub(super) number: u64,
     /// Whether a ring holds the file for itself.
     held: AtomicBool,
-    space: Arc<Space>,
     contents: Mutex<Contents>,
-}
-
-impl Drop for Inode {
-    fn drop(&mut self) {
-        self.space.give_pages(self.lock().pages.len());
-    }
+    /// Outlives the inode where its removal is not durable.
+    pub(super) stable: Arc<Mutex<Stable>>,
 }
 
 impl Inode {
+    fn new(number: u64, space: &Arc<Space>, stable: Stable, image: Image) -> Inode {
+        Inode {
+            number,
+            held: AtomicBool::new(false),
+            contents: Mutex::new(Contents::new(space, image.pages, image.size)),
+            stable: Arc::new(Mutex::new(stable)),
+        }
+    }
+
     /// Takes the file for one handle alone, and says whether it was free.
     pub(super) fn hold(&self) -> bool {
         !self.held.swap(true, Ordering::Relaxed)
@@ -84,88 +103,13 @@ impl Inode {
         self.held.store(false, Ordering::Relaxed);
     }
 
+    /// The bytes as they are seen. Taken before [`Inode::stable`], by who needs both.
     pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-/// The bytes of a file. What no page holds is zeros.
-#[derive(Debug)]
-pub(super) struct Contents {
-    space: Arc<Space>,
-    pages: BTreeMap<u64, Box<[u8; PAGE]>>,
-    size: u64,
-}
-
-/// The page of an offset, and where in it.
-fn split(at: u64) -> (u64, usize) {
-    let within = usize::try_from(at % PAGE as u64).expect("it is below a page");
-    (at / PAGE as u64, within)
-}
-
-impl Contents {
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Copies up to `len` bytes at `at`, fewer only where the file ends first.
-    ///
-    /// # Safety
-    /// `to` must be valid for writes of `len` bytes, and nobody else may use them meanwhile.
-    pub(super) unsafe fn read(&self, at: u64, to: *mut u8, len: usize) -> usize {
-        let left = self.size.saturating_sub(at);
-        let len = usize::try_from(left).map_or(len, |left| len.min(left));
-        let mut done = 0;
-        while done < len {
-            let (page, within) = split(at + done as u64);
-            let count = (PAGE - within).min(len - done);
-            // SAFETY: done + count <= len, which the caller's memory has, and within + count <=
-            // PAGE. A page is the disk's own memory, so the two do not overlap.
-            unsafe {
-                let to = to.add(done);
-                match self.pages.get(&page) {
-                    Some(page) => to.copy_from_nonoverlapping(page.as_ptr().add(within), count),
-                    None => to.write_bytes(0, count),
-                }
-            }
-            done += count;
-        }
-        len
-    }
-
-    /// Writes `bytes` at `at`: all, or as many as the disk has pages for.
-    pub(super) fn write(&mut self, at: u64, bytes: &[u8]) -> usize {
-        let mut done = 0;
-        while done < bytes.len() {
-            let (page, within) = split(at + done as u64);
-            let count = (PAGE - within).min(bytes.len() - done);
-            let page = match self.pages.entry(page) {
-                Entry::Occupied(page) => page.into_mut(),
-                Entry::Vacant(_) if !self.space.take_page() => break,
-                Entry::Vacant(hole) => hole.insert(Box::new([0; PAGE])),
-            };
-            page[within..within + count].copy_from_slice(&bytes[done..done + count]);
-            done += count;
-        }
-        if done > 0 {
-            self.size = self.size.max(at + done as u64);
-        }
-        done
-    }
-
-    /// Cuts or grows the file. What a later growth uncovers reads as zeros, so the rest of the last
-    /// page is wiped and not only forgotten.
-    pub(super) fn truncate(&mut self, len: u64) {
-        let (last, within) = split(len);
-        let keep = if within == 0 { last } else { last + 1 };
-        let cut = self.pages.split_off(&keep);
-        self.space.give_pages(cut.len());
-        if within > 0
-            && let Some(page) = self.pages.get_mut(&last)
-        {
-            page[within..].fill(0);
-        }
-        self.size = len;
+    pub(super) fn stable(&self) -> MutexGuard<'_, Stable> {
+        self.stable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,34 +139,31 @@ impl Disk {
         self.0.clock.clone()
     }
 
-    /// Makes `name` a directory.
+    /// Makes `name` a directory, durably.
     ///
     /// # Errors
     /// `EEXIST` if the name is in use.
     pub fn make_directory(&self, name: &str) -> Result<(), Errno> {
-        match self.names().entry(name.to_owned()) {
-            Entry::Occupied(_) => Err(Errno::EXIST),
-            Entry::Vacant(free) => {
-                free.insert(Node::Directory { number: self.next_inode() });
-                Ok(())
-            }
+        let mut names = self.names();
+        if names.seen().contains_key(name) {
+            return Err(Errno::EXIST);
         }
+        let node = Node::Directory { number: self.next_inode() };
+        names.change(vec![(name.to_owned(), Some(node))], true);
+        Ok(())
     }
 
     /// Every name in use, in order.
     #[must_use]
     pub fn list(&self) -> Vec<String> {
-        self.names().keys().cloned().collect()
+        self.names().seen().keys().cloned().collect()
     }
 
     /// The bytes of the file `name` as they are now, `None` if there is no such file. A sparse file
     /// comes with all its zeros: mind its size.
     #[must_use]
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
-        let inode = match self.names().get(name)? {
-            Node::File(inode) => Arc::clone(inode),
-            Node::Directory { .. } => return None,
-        };
+        let inode = self.inode(name)?;
         let contents = inode.lock();
         let len = usize::try_from(contents.size()).expect("too sparse a file to copy");
         let mut bytes = vec![0; len];
@@ -233,14 +174,95 @@ impl Disk {
         Some(bytes)
     }
 
-    /// Opens `name` as `flags` say.
-    pub(super) fn open(&self, name: &str, flags: OpenFlags) -> Result<Node, Errno> {
+    /// Sets the size of a sector: the disk writes one wholly or not at all. 512 bytes if this is
+    /// never called; 1 tears writes at any byte.
+    ///
+    /// # Panics
+    /// If it is 0.
+    pub fn set_sector(&self, bytes: u64) {
+        assert!(bytes > 0, "a sector has bytes");
+        self.0.sector.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes sectors of a file unreadable: those that hold a byte of `range`. Reading one is `EIO`
+    /// until it was written to. Nothing happens if there is no such file.
+    pub fn spoil(&self, name: &str, range: Range<u64>) {
+        let sector = self.sector();
+        if let (Some(inode), false) = (self.inode(name), range.is_empty()) {
+            inode.stable().bad.extend(range.start / sector..=(range.end - 1) / sector);
+        }
+    }
+
+    /// Makes all names durable as they are, as if every directory had been synced.
+    pub fn sync_names(&self) {
+        self.names().sync_all();
+    }
+
+    /// The disk as it is found when the power is lost now: what was synced, and of everything else
+    /// what the seed says (see the source of `stable` and `namespace` for what it can be). Operations
+    /// under way are lost; rings and handles stay with this disk, which goes on as if nothing had
+    /// happened, so that one run can be crashed at every moment of it.
+    ///
+    /// The other disk has the same sectors and the same limit of space, and a clock of its own that
+    /// goes on from this moment.
+    #[must_use]
+    pub fn crash(&self, seed: u64) -> Disk {
+        let mut random = Random::new(seed ^ CRASH);
+        let names = self.names();
+        let sector = self.sector();
+        let disk = Disk(Arc::new(Shared {
+            names: Mutex::default(),
+            inodes: AtomicU64::new(self.0.inodes.load(Ordering::Relaxed)),
+            sector: AtomicU64::new(sector),
+            clock: self.0.clock.copy(),
+            space: Arc::default(),
+        }));
+        disk.0.space.max.store(self.0.space.max.load(Ordering::Relaxed), Ordering::Relaxed);
+        let mut files: BTreeMap<u64, Arc<Inode>> = BTreeMap::new();
+        let mut inode = |number, stable: &Mutex<Stable>| {
+            let found = files.entry(number).or_insert_with(|| {
+                let stable = stable.lock().unwrap_or_else(PoisonError::into_inner);
+                let image = stable.after_crash(&mut random, sector);
+                let mut after = Stable::of(image.clone());
+                after.bad.clone_from(&stable.bad);
+                Arc::new(Inode::new(number, &disk.0.space, after, image))
+            });
+            Arc::clone(found)
+        };
+        let kept = names.after_crash(&mut Random::new(seed ^ CRASH ^ 1));
+        let found = kept.into_iter().map(|(name, kept)| match kept {
+            Kept::File { number, stable } => (name, Node::File(inode(number, &stable))),
+            Kept::Directory { number } => (name, Node::Directory { number }),
+        });
+        *disk.names() = Names::of(found.collect());
+        disk
+    }
+
+    pub(super) fn sector(&self) -> u64 {
+        self.0.sector.load(Ordering::Relaxed)
+    }
+
+    /// What was changed in that directory is durable from now on.
+    pub(super) fn sync_directory(&self, directory: &str) {
+        self.names().sync(directory);
+    }
+
+    fn inode(&self, name: &str) -> Option<Arc<Inode>> {
+        match self.names().seen().get(name)? {
+            Node::File(inode) => Some(Arc::clone(inode)),
+            Node::Directory { .. } => None,
+        }
+    }
+
+    /// Opens `name` as `flags` say. A new one is durable only after a sync of its directory, unless
+    /// it is `durable` at once.
+    pub(super) fn open(&self, name: &str, flags: OpenFlags, durable: bool) -> Result<Node, Errno> {
         let create = flags.contains(OpenFlags::CREATE);
         if create && !flags.contains(OpenFlags::WRITE) {
             return Err(Errno::INVAL);
         }
         let mut names = self.names();
-        if let Some(node) = names.get(name) {
+        if let Some(node) = names.seen().get(name) {
             if create && flags.contains(OpenFlags::EXCLUSIVE) {
                 return Err(Errno::EXIST);
             }
@@ -252,45 +274,34 @@ impl Disk {
         }
         // Parents need not exist, but what exists and is a file has nothing below it.
         let mut parents = name.match_indices('/').map(|(at, _)| &name[..at]);
-        if parents.any(|parent| matches!(names.get(parent), Some(Node::File(_)))) {
+        if parents.any(|parent| matches!(names.seen().get(parent), Some(Node::File(_)))) {
             return Err(Errno::NOTDIR);
         }
         if !create || name.is_empty() {
             return Err(Errno::NOENT);
         }
-        let space = &self.0.space;
-        let contents = Contents { space: Arc::clone(space), pages: BTreeMap::new(), size: 0 };
-        let node = Node::File(Arc::new(Inode {
-            number: self.next_inode(),
-            held: AtomicBool::new(false),
-            space: Arc::clone(space),
-            contents: Mutex::new(contents),
-        }));
-        names.insert(name.to_owned(), node.clone());
+        let (stable, image) = (Stable::default(), Image::default());
+        let inode = Inode::new(self.next_inode(), &self.0.space, stable, image);
+        let node = Node::File(Arc::new(inode));
+        names.change(vec![(name.to_owned(), Some(node.clone()))], durable);
         Ok(node)
     }
 
-    /// Removes the name of a file that nobody holds for himself.
-    pub(super) fn remove(&self, name: &str) -> Result<(), Errno> {
-        let removed = match self.names().entry(name.to_owned()) {
-            Entry::Vacant(_) => return Err(Errno::NOENT),
-            Entry::Occupied(node) if matches!(node.get(), Node::Directory { .. }) => {
-                return Err(Errno::ISDIR);
+    /// Removes the name of a file that nobody holds for himself; durably as in [`Disk::open`].
+    pub(super) fn remove(&self, name: &str, durable: bool) -> Result<(), Errno> {
+        let mut names = self.names();
+        match names.seen().get(name) {
+            None => return Err(Errno::NOENT),
+            Some(Node::Directory { .. }) => return Err(Errno::ISDIR),
+            Some(Node::File(inode)) if inode.held.load(Ordering::Relaxed) => {
+                return Err(Errno::BUSY);
             }
-            Entry::Occupied(node) => {
-                if let Node::File(inode) = node.get()
-                    && inode.held.load(Ordering::Relaxed)
-                {
-                    return Err(Errno::BUSY);
-                }
-                node.remove()
-            }
-        };
-        drop(removed);
+            Some(Node::File(_)) => names.change(vec![(name.to_owned(), None)], durable),
+        }
         Ok(())
     }
 
-    fn names(&self) -> MutexGuard<'_, BTreeMap<String, Node>> {
+    fn names(&self) -> MutexGuard<'_, Names> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

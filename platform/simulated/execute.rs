@@ -13,7 +13,7 @@ pub(super) struct Files {
     disk: Disk,
     /// Before every name.
     prefix: String,
-    /// A file can be open once only.
+    /// A file can be open once only; and, for there is no way to sync them, names are durable.
     exclusive: bool,
     open: Vec<Option<Open>>,
 }
@@ -21,6 +21,8 @@ pub(super) struct Files {
 #[derive(Debug)]
 struct Open {
     node: Node,
+    /// By which it was opened, for a directory to be known by.
+    name: String,
     write: bool,
 }
 
@@ -83,13 +85,13 @@ impl Files {
                 // SAFETY: as for `Readv`.
                 unsafe { self.write(file, at, core::slice::from_raw_parts(spans, count as usize)) }
             }
-            // There is no durable image yet to be told apart from this one.
-            Op::Sync { file, kind: _ } => self.get(file).map(|_| 0),
+            // Sizes and contents are flushed together, so one kind is as good as the other.
+            Op::Sync { file, kind: _ } => self.sync(file),
             Op::Truncate { file, len } => self.truncate(file, len),
             Op::Remove { name } => {
                 // SAFETY: as for `Open`.
                 let name = unsafe { self.full(name) };
-                self.disk.remove(&name).map(|()| 0)
+                self.disk.remove(&name, self.exclusive).map(|()| 0)
             }
             Op::Cancel { .. } => Err(Errno::INVAL),
         }
@@ -108,19 +110,20 @@ impl Files {
 
     fn inode(&self, file: Handle) -> Result<(&Arc<Inode>, bool), Errno> {
         match self.get(file)? {
-            Open { node: Node::File(inode), write } => Ok((inode, *write)),
+            Open { node: Node::File(inode), write, .. } => Ok((inode, *write)),
             Open { node: Node::Directory { .. }, .. } => Err(Errno::ISDIR),
         }
     }
 
     fn open(&mut self, name: &str, flags: OpenFlags) -> Result<Handle, Errno> {
-        let node = self.disk.open(name, flags)?;
+        let node = self.disk.open(name, flags, self.exclusive)?;
         if let (Node::File(inode), true) = (&node, self.exclusive)
             && !inode.hold()
         {
             return Err(Errno::BUSY);
         }
-        let open = Some(Open { node, write: flags.contains(OpenFlags::WRITE) });
+        let open =
+            Some(Open { node, name: name.to_owned(), write: flags.contains(OpenFlags::WRITE) });
         let free = self.open.iter().position(Option::is_none);
         let index = free.unwrap_or(self.open.len());
         if free.is_none() {
@@ -151,13 +154,16 @@ impl Files {
             return Err(Errno::INVAL);
         }
         let contents = inode.lock();
+        let bad = inode.stable().first_bad(at, self.disk.sector());
         let mut done = 0;
         for span in spans.iter().filter(|span| span.len > 0) {
+            let good = usize::try_from(bad - at - done).unwrap_or(usize::MAX);
             // SAFETY: the caller's promise.
-            let count = unsafe { contents.read(at + done, span.ptr, span.len) };
+            let count = unsafe { contents.read(at + done, span.ptr, span.len.min(good)) };
             done += count as u64;
             if count < span.len {
-                break;
+                let spoilt = count == good && at + done < contents.size();
+                return if spoilt && done == 0 { Err(Errno::IO) } else { Ok(done) };
             }
         }
         Ok(done)
@@ -174,6 +180,7 @@ impl Files {
             return Err(Errno::INVAL);
         }
         let mut contents = inode.lock();
+        let (mut stable, sector) = (inode.stable(), self.disk.sector());
         let mut done = 0;
         for span in spans.iter().filter(|span| span.len > 0) {
             // As a kernel does: up to the largest size, and nothing from there on.
@@ -185,6 +192,7 @@ impl Files {
             // SAFETY: the caller's promise; empty spans, whose address may be nothing, are skipped.
             let bytes = unsafe { core::slice::from_raw_parts(span.ptr, len) };
             let count = contents.write(at + done, bytes);
+            stable.wrote(at + done, &bytes[..count], sector);
             done += count as u64;
             if count < len {
                 return if done > 0 { Ok(done) } else { Err(Errno::NOSPC) };
@@ -193,13 +201,27 @@ impl Files {
         Ok(done)
     }
 
+    fn sync(&self, file: Handle) -> Result<u64, Errno> {
+        let Open { node, name, .. } = self.get(file)?;
+        match node {
+            Node::File(inode) => {
+                let contents = inode.lock();
+                inode.stable().flush(&contents);
+            }
+            Node::Directory { .. } => self.disk.sync_directory(name),
+        }
+        Ok(0)
+    }
+
     fn truncate(&self, file: Handle, len: u64) -> Result<u64, Errno> {
         let (inode, write) = self.inode(file)?;
         // ftruncate(2): EINVAL for a descriptor not open for writing, and for a negative length.
         if !write || len > OFFSET_MAX {
             return Err(Errno::INVAL);
         }
-        inode.lock().truncate(len);
+        let mut contents = inode.lock();
+        contents.truncate(len);
+        inode.stable().resized(len);
         Ok(0)
     }
 }

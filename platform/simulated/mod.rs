@@ -9,12 +9,17 @@
 //! This ring tells no lies: counts are whole and nothing is interrupted or refused without reason.
 //! [`Faulty`](crate::Faulty) around it adds those.
 
+mod contents;
+#[cfg(test)]
+mod crash_tests;
 mod disk;
 mod doors;
 mod execute;
+mod namespace;
 #[cfg(test)]
 pub(crate) mod pump;
 mod random;
+mod stable;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -25,12 +30,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, Sqe, Tag};
 
-pub use disk::{Disk, PAGE};
+pub use disk::Disk;
 pub use doors::Host;
 use execute::Files;
 pub use random::Permille;
 pub(crate) use random::Random;
 pub use time::VirtualClock;
+
+/// Bytes of a page: the unit in which a file is sparse and the disk is full.
+pub const PAGE: usize = 4096;
 
 /// The largest size of a file, that of a Linux one.
 const OFFSET_MAX: u64 = i64::MAX as u64;

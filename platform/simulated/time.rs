@@ -44,6 +44,13 @@ impl VirtualClock {
         self.0.monotonic.fetch_max(nanos, Ordering::Relaxed);
     }
 
+    /// Another clock, that goes on from this moment.
+    pub(super) fn copy(&self) -> VirtualClock {
+        let hand = |hand: &AtomicU64| AtomicU64::new(hand.load(Ordering::Relaxed));
+        let (monotonic, wall) = (hand(&self.0.monotonic), hand(&self.0.wall));
+        VirtualClock(Arc::new(Hands { monotonic, wall }))
+    }
+
     /// Sets the wall clock, to nanoseconds since 1970. The monotonic one stays.
     pub fn set_wall(&self, nanos: u64) {
         self.0.wall.store(nanos.wrapping_sub(self.monotonic_nanos()), Ordering::Relaxed);
