@@ -15,6 +15,7 @@ import { afterSignOfLife } from './sabotage.mjs';
 /** The browsers that we can drive, and the names their programs go by. */
 export const BROWSERS = {
   chromium: {
+    puppeteer: 'chrome',
     programs: ['chromium', 'chromium-browser', 'google-chrome'],
     install: 'chromium',
     args: [
@@ -28,8 +29,33 @@ export const BROWSERS = {
       ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
     ],
   },
-  firefox: { programs: ['firefox-esr', 'firefox'], install: 'firefox-esr', args: [] },
+  firefox: {
+    puppeteer: 'firefox',
+    programs: ['firefox-esr', 'firefox'],
+    install: 'firefox-esr',
+    args: [],
+  },
 };
+
+/**
+ * Where checks run: a browser, and how its profile keeps files. Firefox's private windows refuse
+ * OPFS, so that there is nothing to check in them.
+ */
+export const CONTEXTS = {
+  chromium: { browser: 'chromium', profile: 'regular' },
+  'chromium-incognito': { browser: 'chromium', profile: 'incognito' },
+  firefox: { browser: 'firefox', profile: 'regular' },
+};
+
+/**
+ * How a browser is told to grant an origin that many bytes: Firefox when it starts, in KiB;
+ * Chromium later, by its page.
+ */
+function preferences({ quota }) {
+  return quota === undefined
+    ? {}
+    : { 'dom.quotaManager.temporaryStorage.fixedLimit': Math.floor(quota / 1024) };
+}
 
 const START_SECONDS = 60;
 const SILENCE_SECONDS = 120;
@@ -73,29 +99,31 @@ export class Session {
   #closing = false;
 
   /**
-   * Starts `browser` on the harness page of the server at `url`; a failed start is tried again.
-   * `quota` is what the origin may store, in bytes; `incognito` keeps it in memory. Both are of
-   * Chromium alone.
+   * Starts the browser of a context, on the harness page of the server at `url`; a failed start is
+   * tried again. `quota` is what the origin may store, in bytes.
    */
-  static async start(browser, url, { quota, incognito = false } = {}) {
-    const kind = BROWSERS[browser];
+  static async start(context, url, { quota } = {}) {
+    const kind = BROWSERS[CONTEXTS[context].browser];
     const program = find(kind.programs);
     if (program === undefined) {
-      throw new Missing(`${browser}; install the package ${kind.install}`);
+      throw new Missing(`${context}; install the package ${kind.install}`);
     }
     for (let attempt = 1; ; attempt += 1) {
-      const session = new Session(browser);
+      const session = new Session(context);
       try {
-        await session.#start(program, url, { quota, incognito });
+        await session.#start(program, url, { quota });
         return session;
       } catch (error) {
         await session.close();
         // The module's own failure to start is ours, not the browser's.
         if (error instanceof ModuleFailed) throw error;
         if (attempt === 2) {
-          throw new Missing(`${browser} does not start (${oneLine(error)}); is it whole?`);
+          const why = oneLine(error);
+          throw new Missing(
+            `${context} does not start (${why}); reinstall the package ${kind.install}`,
+          );
         }
-        say(`${browser}: did not start, trying once more: ${oneLine(error)}`);
+        say(`${context}: did not start, trying once more: ${oneLine(error)}`);
       }
     }
   }
@@ -104,18 +132,20 @@ export class Session {
     this.name = name;
   }
 
-  async #start(program, url, { quota, incognito }) {
-    const kind = BROWSERS[this.name];
+  async #start(program, url, { quota }) {
+    const { browser, profile } = CONTEXTS[this.name];
+    const kind = BROWSERS[browser];
     this.#profile = mkdtempSync(join(scratch(), `${this.name}-`));
     const home = join(this.#profile, 'home');
     mkdirSync(home);
     const late = (what) => () => new Error(`${what} took more than ${START_SECONDS} s`);
     this.#browser = await puppeteer.launch({
-      browser: this.name === 'firefox' ? 'firefox' : 'chrome',
+      browser: kind.puppeteer,
       executablePath: program,
       headless: true,
       userDataDir: join(this.#profile, 'profile'),
       args: kind.args,
+      extraPrefsFirefox: preferences({ quota }),
       timeout: START_SECONDS * 1000,
       protocolTimeout: 0,
       // Whatever the browser drops outside its profile lands in a folder that goes with it.
@@ -135,10 +165,11 @@ export class Session {
     });
     // Only calls wait for this; between them nobody does.
     this.#gone.catch(() => {});
-    const context = incognito ? await this.#browser.createBrowserContext() : this.#browser;
+    const inMemory = profile === 'incognito';
+    const context = inMemory ? await this.#browser.createBrowserContext() : this.#browser;
     const page = await context.newPage();
     this.#page = page;
-    if (quota !== undefined) {
+    if (quota !== undefined && browser === 'chromium') {
       const { origin } = new URL(url);
       const session = await page.createCDPSession();
       await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: quota });

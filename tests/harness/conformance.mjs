@@ -84,16 +84,6 @@ export async function nativeCapabilities() {
   return JSON.parse(await output(await runner(), ['--capabilities']));
 }
 
-/** What the driver in a browser says of itself. */
-export async function browserCapabilities(browser, url) {
-  const session = await Session.start(browser, url);
-  try {
-    return JSON.parse(await session.call('capabilities'));
-  } finally {
-    await session.close();
-  }
-}
-
 /** Runs one native backend. */
 export async function native(backend, { seed, filter, onRow }) {
   const rows = new Rows({ backend, browser: null }, onRow);
@@ -118,36 +108,33 @@ export async function native(backend, { seed, filter, onRow }) {
   return rows.end();
 }
 
-/** Runs one backend in a browser of its own. */
-export function inBrowser(browser, backend, { url, seed, filter, onRow }) {
-  const args = [backend, browser, seed, filter ?? ''];
-  return rowsOf({ browser, backend, url, onRow }, 'run_conformance', args);
+/** Runs one backend in a browser of its own; also gives what the driver there says of itself. */
+export function inBrowser(context, backend, { url, seed, filter, onRow }) {
+  const args = [backend, context, seed, filter ?? ''];
+  return rowsOf({ browser: context, backend, url, onRow }, 'run_conformance', args);
 }
 
-/** What the module knows to check of its ring alone, below the engine, and in which browser. */
+/** What the module knows to check of its ring alone, below the engine. */
 export const RING = [
-  { name: 'default', call: 'ring_self_test', options: {} },
-  { name: 'incognito', call: 'ring_self_test', options: { incognito: true } },
-  // Chromium says that there is no room in two ways: on disk it throws, in memory it counts.
-  { name: 'small quota', call: 'ring_out_of_space', options: { quota: 8 << 20 } },
-  {
-    name: 'small quota, incognito',
-    call: 'ring_out_of_space',
-    options: { quota: 8 << 20, incognito: true },
-  },
+  { name: '', call: 'ring_self_test', options: {} },
+  // Each context has its own way to say that there is no room: by what it throws, counts or omits.
+  { name: ' small quota', call: 'ring_out_of_space', options: { quota: 8 << 20 } },
 ];
 
 /** Runs one of them. */
-export function ringInBrowser(browser, { name, call, options }, { url, onRow }) {
-  return rowsOf({ browser, backend: 'opfs', mode: name, url, onRow }, call, [], options);
+export function ringInBrowser(context, { name, call, options }, { url, onRow }) {
+  const mode = name.trim() || 'default';
+  return rowsOf({ browser: context, backend: 'opfs', mode, url, onRow }, call, [], options);
 }
 
 /** Calls an export that tells rows one by one and at its end all of them. */
-async function rowsOf({ url, onRow, ...context }, name, args, options) {
-  const session = await Session.start(context.browser, url, options);
-  const rows = new Rows({ ...context, isolated: session.isolated }, onRow);
+async function rowsOf({ url, onRow, ...place }, name, args, options) {
+  const session = await Session.start(place.browser, url, options);
+  const rows = new Rows({ ...place, isolated: session.isolated }, onRow);
   let unreadable;
+  let capabilities;
   try {
+    capabilities = JSON.parse(await session.call('capabilities'));
     const all = await session.call(name, args, (text) => {
       try {
         rows.take(text);
@@ -166,36 +153,5 @@ async function rowsOf({ url, onRow, ...context }, name, args, options) {
   } finally {
     await session.close();
   }
-  return { rows: rows.end(), version: session.version };
-}
-
-/**
- * Every backend runs every check: what one of them leaves out without a word is a failure. Gives
- * the rows to add.
- */
-export function leftOut(runs) {
-  const key = ({ clause, check }) => JSON.stringify([clause, check]);
-  const every = new Map();
-  for (const rows of runs) {
-    for (const row of rows) if (row.clause !== 'runner') every.set(key(row), row);
-  }
-  const added = [];
-  for (const rows of runs) {
-    const have = new Set(rows.map(key));
-    // A run that broke off has said so already; its missing rows add nothing.
-    if (have.has(key({ clause: 'runner', check: 'runs to its end' }))) continue;
-    for (const [name, row] of every) {
-      if (have.has(name)) continue;
-      const { backend, browser, isolated } = rows[0];
-      added.push({
-        ...row,
-        backend,
-        browser,
-        isolated,
-        outcome: 'failed',
-        reason: 'another backend has this check, this one did not report it',
-      });
-    }
-  }
-  return added;
+  return { rows: rows.end(), version: session.version, capabilities };
 }

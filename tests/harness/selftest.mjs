@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { root, scratch } from './paths.mjs';
 import { run } from './process.mjs';
 import { say } from './progress.mjs';
-import { Session } from './browser.mjs';
+import { CONTEXTS, Session } from './browser.mjs';
+import { clausesHeld, clausesToVerify, leftOut, unverified } from './clauses.mjs';
 
 // Small inputs: what is tested is the judging, not the judged.
 const DEMO = ['demo', '--rows', '3000'];
@@ -72,7 +73,50 @@ export async function selfTest() {
     say(`harness: ${name}: ${verdict}: ${ended.status} ${ended.lines.join(' | ')}`);
     ok &&= right;
   }
+  ok = clauseGate() && ok;
   return (await livePage()) && ok;
+}
+
+/** The gate of the clauses, on rows made up: each way of not being verified is found, no other. */
+function clauseGate() {
+  const contexts = [
+    { backend: 'uring', browser: null },
+    ...Object.keys(CONTEXTS).map((browser) => ({ backend: 'opfs', browser })),
+  ];
+  const clauses = clausesToVerify();
+  const rowsOf = ({ backend, browser }, outcome) =>
+    clauses.flatMap((clause) =>
+      ['one', 'other'].map((check) => ({ clause, check, backend, browser, outcome })),
+    );
+  const faulty = (context) => ({ ...context, backend: `faulty-${context.backend}` });
+  const sound = contexts.flatMap((context) => [
+    ...rowsOf(context, 'covered'),
+    ...rowsOf(faulty(context), 'passed'),
+  ]);
+  const [clause] = clauses;
+  const at = (row, context) =>
+    row.clause === clause && row.backend === context.backend && row.browser === context.browser;
+  const complaints = (rows) => unverified(rows, clauses, contexts).length;
+  const changed = (context, change) =>
+    sound.flatMap((row) => (at(row, context) ? change(row) : [row]));
+  const as = (outcome) => (row) => [{ ...row, outcome }];
+  const oneAs = (outcome) => (row) => [row.check === 'one' ? { ...row, outcome } : row];
+  const [, chromium] = contexts;
+  const wrong = [
+    ['all is sound', complaints(sound) === 0 && leftOut([sound]).length === 0],
+    ['and it counts', clausesHeld(sound).length === clauses.length && clauses.length > 50],
+    ['no row', complaints(changed(chromium, () => [])) === 1],
+    ['skipped alone', complaints(changed(chromium, as('skipped'))) === 1],
+    ['one exception', complaints(changed(chromium, oneAs('skipped'))) === 0],
+    ['one failed', complaints(changed(chromium, oneAs('failed'))) === 1],
+    ['covered by nothing', complaints(changed(faulty(chromium), () => [])) === 1],
+    ['covered in vain', complaints(changed(faulty(chromium), oneAs('skipped'))) === 1],
+    ['told so', leftOut([changed(faulty(chromium), oneAs('skipped'))]).length === 1],
+    ['a browser less', complaints(sound.filter(({ browser }) => browser !== 'firefox')) > 50],
+  ].filter(([, right]) => !right);
+  const verdict = wrong.length === 0 ? 'as it must' : `WRONG: ${wrong.map(([name]) => name)}`;
+  say(`harness: the clause gate: ${verdict}`);
+  return wrong.length === 0;
 }
 
 /** The live page as a visitor sees it, without isolation, and the end of its server by SIGINT. */

@@ -8,24 +8,23 @@ import { serve } from './server.mjs';
 import { counted } from './bench.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages } from './stages.mjs';
+import { CONTEXTS } from './browser.mjs';
+import { clausesHeld, clausesToVerify, leftOut, place, unverified } from './clauses.mjs';
 import {
-  browserCapabilities,
-  nativeCapabilities,
   inBrowser,
-  leftOut,
   native,
   NATIVE,
+  nativeCapabilities,
   RING,
   ringInBrowser,
   WEB,
 } from './conformance.mjs';
 import { selfTest } from './selftest.mjs';
-import { clausesHeld, place } from './tables.mjs';
 import { WRONG } from './outcome.mjs';
 
 /** Runs the stages; gives the closing line and the status. */
 export async function test(options, report) {
-  const tools = await setup(['base', 'web', 'browser', 'gates']);
+  const tools = await setup(groups(options.only));
   const stages = new Stages(options.only);
   const counts = { passed: 0, failed: 0, skipped: 0 };
   report.extra = { seed: options.seed, stages: stages.done, cargo: counts, capabilities: {} };
@@ -42,7 +41,22 @@ export async function test(options, report) {
   return closing(report.rows, counts, stages);
 }
 
-/** The conformance suite on every backend, natively and in a browser. */
+/** What has to be here for the chosen stages; all of it for a whole run. */
+function groups(only) {
+  const firefox = only?.every((name) => !name.includes('firefox')) ? [] : ['firefox'];
+  return ['base', 'web', 'browser', 'gates', ...firefox];
+}
+
+/** The browsers' contexts as lists: those of one browser follow one another, the lists do not. */
+function lanes() {
+  const byBrowser = new Map();
+  for (const [context, { browser }] of Object.entries(CONTEXTS)) {
+    byBrowser.set(browser, [...(byBrowser.get(browser) ?? []), context]);
+  }
+  return [...byBrowser.values()];
+}
+
+/** The conformance suite on every backend, natively and in every context of a browser. */
 async function conformance(stages, tools, { filter, seed }, report) {
   const onRow = (row) => {
     report.rows.push(row);
@@ -56,7 +70,7 @@ async function conformance(stages, tools, { filter, seed }, report) {
         const rows = await rowsOf();
         const of = (outcome) => rows.filter((row) => row.outcome === outcome).length;
         say(
-          `${of('passed')} passed, ${of('covered')} covered by the faulty ring, ` +
+          `${name}: ${of('passed')} passed, ${of('covered')} covered by the faulty ring, ` +
             `${of('failed')} failed, ${of('skipped')} skipped`,
         );
         if (of('failed') > 0) say(`seed ${seed}; the same again: ./build.sh test --seed ${seed}`);
@@ -91,27 +105,37 @@ async function conformance(stages, tools, { filter, seed }, report) {
     const needed = () => {
       if (url === undefined) throw new Error('the web half was not built');
     };
-    const noted = ({ rows, version }) => {
-      report.versions.chromium = version;
-      return rows;
+    const said = new Map();
+    const inContext = async (context) => {
+      const noted = ({ rows, version, capabilities }) => {
+        report.versions[CONTEXTS[context].browser] = version;
+        said.set(context, capabilities);
+        return rows;
+      };
+      for (const kind of RING) {
+        await checks(`ring ${context}${kind.name}`, async () => {
+          needed();
+          return noted(await ringInBrowser(context, kind, { url, onRow }));
+        });
+      }
+      for (const backend of WEB) {
+        await checks(`conformance ${backend} ${context}`, async () => {
+          needed();
+          return kept(noted(await inBrowser(context, backend, { url, seed, filter, onRow })));
+        });
+      }
     };
-    await stages.stage('capabilities chromium', async () => {
-      needed();
-      report.extra.capabilities['opfs in chromium'] = await browserCapabilities('chromium', url);
-      return true;
-    });
-    for (const kind of RING) {
-      await checks(`ring chromium, ${kind.name}`, async () => {
-        needed();
-        return noted(await ringInBrowser('chromium', kind, { url, onRow }));
-      });
+    await Promise.all(
+      lanes().map(async (contexts) => {
+        for (const context of contexts) await inContext(context);
+      }),
+    );
+    // In an order that does not depend on who was faster.
+    const order = Object.keys(CONTEXTS);
+    for (const context of order.filter((each) => said.has(each))) {
+      report.extra.capabilities[`opfs in ${context}`] = said.get(context);
     }
-    for (const backend of WEB) {
-      await checks(`conformance ${backend} chromium`, async () => {
-        needed();
-        return kept(noted(await inBrowser('chromium', backend, { url, seed, filter, onRow })));
-      });
-    }
+    report.rows.sort((one, other) => order.indexOf(one.browser) - order.indexOf(other.browser));
   } finally {
     await server?.close();
   }
@@ -120,6 +144,21 @@ async function conformance(stages, tools, { filter, seed }, report) {
     async () => {
       if (runs.length === 0) throw new Error('no backend ran');
       const added = leftOut(runs);
+      added.forEach(onRow);
+      return added.length === 0;
+    },
+    { counts: true },
+  );
+  await stages.stage(
+    'every clause',
+    async () => {
+      // A choice of stages or of checks verifies no contract.
+      if (stages.only !== undefined || filter !== undefined) return true;
+      const contexts = [
+        { backend: 'uring', browser: null },
+        ...Object.keys(CONTEXTS).map((browser) => ({ backend: 'opfs', browser })),
+      ];
+      const added = unverified(report.rows, clausesToVerify(), contexts);
       added.forEach(onRow);
       return added.length === 0;
     },
