@@ -63,6 +63,8 @@ pub enum ErrorKind {
     Saturated,
     /// The disk, or the origin's quota, is full.
     StorageFull,
+    /// An earlier flush of the file failed: what was written before it may be lost for good.
+    SyncLost,
     /// This platform cannot do it.
     Unsupported,
     /// A write made no progress, and the platform does not say why.
@@ -155,6 +157,10 @@ impl ErrorKind {
             ErrorKind::RingLost => "the ring is dead",
             ErrorKind::Saturated => "too many operations are alive",
             ErrorKind::StorageFull => "no space left",
+            ErrorKind::SyncLost => {
+                "an earlier flush failed, so what was written before may be lost though reads show \
+                 it, and one more flush would succeed without it"
+            }
             ErrorKind::Unsupported => "not supported on this platform",
             ErrorKind::WriteZero => "no progress",
             ErrorKind::WriteLost => "an earlier operation failed and its failure was not taken",
@@ -180,6 +186,10 @@ impl ErrorKind {
             ErrorKind::RingLost => "start a new driver and reopen its files",
             ErrorKind::Saturated => "take results first, await `room`, or raise the limit",
             ErrorKind::StorageFull => "free space or raise the quota, then write again",
+            ErrorKind::SyncLost => {
+                "call `acknowledge_sync_loss`, write again what came after the last good sync, \
+                 then sync"
+            }
             ErrorKind::Unsupported => "see `capabilities` for what this platform can do",
             ErrorKind::WriteZero => "check for a full disk or quota",
             ErrorKind::WriteLost => {
@@ -233,7 +243,13 @@ impl Error {
         self
     }
 
-    pub(crate) fn caused_by(mut self, cause: Error) -> Error {
+    /// What came first is the cause, not what passed it on.
+    pub(crate) fn caused_by(mut self, mut cause: Error) -> Error {
+        while cause.kind() == self.kind()
+            && let Some(first) = cause.cause().cloned()
+        {
+            cause = first;
+        }
         self.repr().cause = Some(cause);
         self
     }
@@ -269,7 +285,8 @@ impl Error {
         self.0.confirmed
     }
 
-    /// For [`ErrorKind::WriteLost`]: the first failure that nobody took.
+    /// For [`ErrorKind::WriteLost`]: the first failure that nobody took. For
+    /// [`ErrorKind::SyncLost`]: that of the flush.
     #[must_use]
     pub fn cause(&self) -> Option<&Error> {
         self.0.cause.as_ref()

@@ -36,7 +36,22 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// with [`WriteLost`](crate::ErrorKind::WriteLost), and does not flush, if one of them failed
     /// and nobody took that failure. It is told once: the next sync covers what was written since,
     /// so write what was lost again before it.
+    ///
+    /// A flush that fails is final: see [`acknowledge_sync_loss`](File::acknowledge_sync_loss).
     fn sync(&self, kind: SyncKind) -> Completion<()>;
+
+    /// Says that a failed flush is known: what was written to this file since its last good sync
+    /// may be lost. Until this is called, through any handle of it, the file takes no change and
+    /// no sync ([`SyncLost`](crate::ErrorKind::SyncLost)), also when it is closed and opened again;
+    /// reads work, but may show what is on no disk. Afterwards write again what counts, then sync.
+    ///
+    /// Gives the flush's error; `None` if no flush failed, or this handle is closed. Failures of
+    /// writes that nobody took are forgotten with it.
+    ///
+    /// A system that cannot write a page back says so once, marks the page clean, and lets the next
+    /// flush succeed without it (fsync(2), and "Can Applications Recover from fsync Failures?",
+    /// USENIX ATC 2020). So a flush that is only tried again would lie.
+    fn acknowledge_sync_loss(&self) -> Option<Error>;
 
     /// Sets the size, after everything submitted before and before everything submitted later.
     /// What grows reads as zeros.
@@ -136,6 +151,10 @@ impl File for RingFile {
 
     fn sync(&self, kind: SyncKind) -> Completion<()> {
         self.start(Operation::Sync, false, |core, file| core.sync(file, kind))
+    }
+
+    fn acknowledge_sync_loss(&self) -> Option<Error> {
+        self.core.acknowledge_sync_loss(&self.opened)
     }
 
     fn truncate(&self, len: u64) -> Completion<()> {

@@ -95,7 +95,9 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     fn room(&self, operations: u32) -> Completion<()>;
 
     /// Takes no more operations (they are refused as `Closed`), and completes when those accepted
-    /// before have ended by themselves. Dropping the last handle instead cancels them.
+    /// before have ended by themselves. Fails with [`WriteLost`](crate::ErrorKind::WriteLost) if a
+    /// write failed, nobody took that failure, and its file was not closed. Dropping the last
+    /// handle instead cancels what is unfinished, and tells nobody.
     fn shutdown(&self) -> Completion<()>;
 
     /// Makes progress. Nothing that was submitted is started before the next `step` of any thread,

@@ -48,6 +48,7 @@ impl State {
             }
             (_, Operation::Shutdown) => self.shutdowns.retain(|&waiting| waiting != index),
             // A barrier lets go of it in `finish`.
+            (_, Operation::Sync) => self.leave_line(index),
             _ => {}
         }
         self.fail(index, ErrorKind::Cancelled);
@@ -59,16 +60,7 @@ impl State {
             // Its handle is open already: it goes on, and gives it or closes it.
             return;
         }
-        self.forget_tail(head);
-        let mut members = self.unchain(head);
-        members.retain(|&member| member != index);
-        for &member in &members {
-            let slot = &mut self.slots[member];
-            slot.stage = Stage::Queued;
-            slot.chain_bytes = slot.total - slot.done;
-        }
-        let was_queued = self.queue.replace(head, members.into_iter());
-        debug_assert!(was_queued, "a queued chain stands in the queue");
+        self.take_out(head, index);
         let name = match &self.slots[index].held {
             Held::Naming(naming) => Some(Arc::clone(&naming.name)),
             _ => None,
@@ -80,5 +72,22 @@ impl State {
         if let Some(name) = name {
             self.next_turn(&name);
         }
+    }
+
+    /// Leaves `index` in no queue; the others of its chain, which is that of `head`, keep its
+    /// place.
+    pub(crate) fn take_out(&mut self, head: u32, index: u32) {
+        self.forget_tail(head);
+        let mut members = self.unchain(head);
+        members.retain(|&member| member != index);
+        for &member in &members {
+            let slot = &mut self.slots[member];
+            slot.stage = Stage::Queued;
+            slot.chain_bytes = slot.total - slot.done;
+        }
+        let was_queued = self.queue.replace(head, members.into_iter());
+        debug_assert!(was_queued, "a queued chain stands in the queue");
+        // One that the ring had no room for counts as running.
+        self.flush_over(self.slots[index].file, head);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use littoral_platform::Handle;
 
 use super::barrier::Barrier;
+use super::flush::Line;
 use super::lost::Failures;
 use super::table::NONE;
 use crate::Error;
@@ -30,6 +31,9 @@ pub(crate) struct OpenFile {
     pub(crate) queued_sync: u32,
     /// Failed writes and truncates that nobody took yet.
     pub(crate) failures: Failures,
+    pub(crate) flushes: Line,
+    /// What a flush failed with, until that is acknowledged.
+    pub(crate) poison: Option<Error>,
     pub(crate) closing: Closing,
     /// Who waits for the close.
     pub(crate) closer: u32,
@@ -126,6 +130,8 @@ impl Files {
             tails: [NONE; 2],
             queued_sync: NONE,
             failures: Failures::default(),
+            flushes: Line::default(),
+            poison: None,
             closing: Closing::No,
             closer: NONE,
             close_error: None,

@@ -9,7 +9,9 @@
 //! and 12 is not known any more, so whatever sync comes next is told the failure of 12: better once
 //! too often than never.
 
-use crate::Error;
+use super::held::Value;
+use super::state::State;
+use crate::{Error, ErrorKind, Operation};
 
 /// Failures by the order of admission of what failed.
 #[derive(Debug, Default)]
@@ -33,6 +35,12 @@ impl Failures {
     pub(crate) fn take(&mut self, sequence: u64) -> Option<Error> {
         let place = self.untaken.iter().position(|failure| failure.0 == sequence)?;
         Some(self.untaken.swap_remove(place).1)
+    }
+
+    /// When the first of them was admitted.
+    pub(crate) fn first(&self) -> Option<u64> {
+        let untaken = self.untaken.iter().map(|failure| failure.0);
+        untaken.chain(self.lost.as_ref().map(|lost| lost.first.0)).min()
     }
 
     /// Nobody will ever ask for it.
@@ -63,10 +71,25 @@ impl Failures {
     }
 }
 
+impl State {
+    /// What a shutdown ends with: it is the last chance of those who will not close their files.
+    /// Failures of other files than the one it tells of are left for their closes.
+    pub(crate) fn last_word(&mut self) -> Result<Value, Error> {
+        let files: Vec<u32> = self.files.all().collect();
+        let first_of = |file: u32| Some((self.files.get(file).failures.first()?, file));
+        let Some((_, file)) = files.into_iter().filter_map(first_of).min() else {
+            return Ok(Value::Unit);
+        };
+        let file = self.files.get(file);
+        let cause = file.failures.tell(u64::MAX).expect("it has a first one");
+        let lost = Error::new(ErrorKind::WriteLost, Operation::Shutdown).caused_by(cause);
+        Err(lost.on(std::sync::Arc::clone(&file.names[0])))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ErrorKind, Operation};
     use proptest::prelude::*;
 
     fn failures(lost: &[u64]) -> Failures {

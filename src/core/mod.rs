@@ -13,12 +13,14 @@ mod barrier;
 mod cancel;
 mod drain;
 mod files;
+mod flush;
 mod held;
 mod lost;
 mod merge;
 mod names;
 mod now;
 mod overflow;
+mod poison;
 mod push;
 mod reap;
 mod state;
@@ -165,14 +167,15 @@ impl Core {
         self.lock().statistics.refused += 1;
     }
 
-    /// A change of a file was refused for want of room or for its arguments, which a sync must not
-    /// hide if nobody looks. Answers what to tell [`Core::refusal_seen`] with.
+    /// A change of a file was refused for want of room, for its arguments or a lost flush, which a
+    /// sync must not hide if nobody looks. Answers what to tell [`Core::refusal_seen`] with.
     pub(crate) fn remember_refusal(&self, opened: &Opened, error: &Error) -> Option<(u32, u64)> {
         let changes = matches!(
             error.operation(),
             Operation::Pwrite | Operation::Pwritev | Operation::Truncate
         );
-        if !changes || !matches!(error.kind(), ErrorKind::Saturated | ErrorKind::InvalidInput) {
+        let kinds = [ErrorKind::Saturated, ErrorKind::InvalidInput, ErrorKind::SyncLost];
+        if !changes || !kinds.contains(&error.kind()) {
             return None;
         }
         let mut state = self.lock();

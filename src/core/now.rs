@@ -66,7 +66,9 @@ impl Core {
                 drop(state);
                 let naming = Naming::new(Arc::clone(&name), OpenOptions::new());
                 let removed = core.call(Now::Remove(&naming));
-                return removed.map(drop).map_err(|code| refused(code, Operation::Remove, &name));
+                removed.map_err(|code| refused(code, Operation::Remove, &name))?;
+                core.lock().poisons.removed(&name);
+                return Ok(());
             };
             let fail = |kind| Error::new(kind, Operation::Remove).on(Arc::clone(&name));
             let handle = state.removable(file).map_err(fail)?;
@@ -74,6 +76,7 @@ impl Core {
             core.call(Now::Truncate(handle, 0))
                 .map_err(|code| refused(code, Operation::Remove, &name))?;
             state.files.get(file).absent = true;
+            state.acknowledge(file);
             Ok(())
         })
     }

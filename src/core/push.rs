@@ -8,7 +8,7 @@ use super::overflow::Item;
 use super::state::State;
 use super::table::{NONE, Phase, Slot, Stage};
 use super::writev::Gather;
-use crate::{Error, ErrorKind, OpenOptions, Operation};
+use crate::{OpenOptions, Operation};
 
 /// What a tag names. Two bits of kind, 30 of entry or handle, 32 of slot or file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,12 +158,12 @@ impl State {
                 let (file, len) = (slot.file, slot.at);
                 Some(Op::Truncate { file: self.handle(file, true), len })
             }
-            (Operation::Sync, _) => self.sync_entry(index),
+            (Operation::Sync, _) => self.flush_entry(index),
             _ => Some(self.naming_entry(index)),
         }
     }
 
-    fn handle(&mut self, file: u32, write: bool) -> Handle {
+    pub(crate) fn handle(&mut self, file: u32, write: bool) -> Handle {
         let file = self.files.get(file);
         if write { file.writable.unwrap_or(file.readable) } else { file.readable }
     }
@@ -194,38 +194,6 @@ impl State {
         slot.asked = bytes;
         slot.spans = spans;
         op
-    }
-
-    /// The flush of a chain of syncs. Those before which a write was lost end here.
-    fn sync_entry(&mut self, head: u32) -> Option<Op> {
-        let file = self.slots[head].file;
-        let chain = self.unchain(head);
-        if self.files.get(file).queued_sync == head {
-            self.files.get(file).queued_sync = NONE;
-        }
-        let mut covered = Vec::new();
-        for member in chain {
-            let sequence = self.slots[member].sequence;
-            match self.files.get(file).failures.tell(sequence) {
-                Some(cause) => {
-                    let lost = Error::new(ErrorKind::WriteLost, Operation::Sync).caused_by(cause);
-                    let error = self.describe(member, lost);
-                    self.finish(member, Err(error));
-                }
-                None => covered.push(member),
-            }
-        }
-        // The entry goes by the head's number, so a head that has ended lets the next one lead.
-        let &lead = covered.first()?;
-        let kind = covered.iter().map(|&member| self.slots[member].sync_kind).max()?;
-        if lead != head {
-            self.slots[lead].stage = Stage::Queued;
-            self.chain_up(&covered);
-            self.queue.resume(lead);
-            return None;
-        }
-        self.chain_up(&covered);
-        Some(Op::Sync { file: self.handle(file, false), kind })
     }
 
     fn naming_entry(&mut self, index: u32) -> Op {

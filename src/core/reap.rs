@@ -53,7 +53,9 @@ impl State {
         if let Err(code) = cqe.result
             && self.may_retry(slot, code)
         {
+            let file = self.slots[slot].file;
             self.retry(slot);
+            self.end_changes(file);
             return;
         }
         match (self.slots[slot].operation, self.slots[slot].phase) {
@@ -61,11 +63,7 @@ impl State {
             (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
             (Size, _) => self.ended(slot, cqe.result.map(Value::Size)),
             (Truncate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
-            (Sync, _) => {
-                for member in self.unchain(slot) {
-                    self.ended(member, cqe.result.map(|_| Value::Unit));
-                }
-            }
+            (Sync, _) => self.flushed(slot, cqe.result),
             _ => self.named(slot, cqe.result),
         }
     }
@@ -85,6 +83,9 @@ impl State {
     /// Issues the same once more, but for members that are not wanted any longer.
     fn retry(&mut self, head: u32) {
         self.statistics.retried += 1;
+        if self.slots[head].operation == Operation::Sync {
+            self.flush_over(self.slots[head].file, head);
+        }
         self.slots[head].retries += 1;
         if self.slots[head].next == NONE {
             self.requeue(head);
@@ -113,7 +114,7 @@ impl State {
         self.queue.resume(slot);
     }
 
-    fn ended(&mut self, slot: u32, result: Result<Value, Errno>) {
+    pub(crate) fn ended(&mut self, slot: u32, result: Result<Value, Errno>) {
         match result {
             Ok(value) => self.finish(slot, Ok(value)),
             Err(code) => self.fail_with(slot, code),
@@ -197,6 +198,7 @@ impl State {
             members
         };
         let Some(&first) = members.first() else { return };
+        let file = self.slots[first].file;
         match result {
             Err(_) if merged => self.resume_singly(members),
             Err(code) => self.fail_with(first, code),
@@ -212,6 +214,9 @@ impl State {
                 self.slots[first].phase = Phase::AtEnd;
                 self.resume_singly(members);
             }
+        }
+        if write {
+            self.end_changes(file);
         }
     }
 

@@ -9,6 +9,7 @@ use super::barrier::Ready;
 use super::files::Files;
 use super::held::{Held, Opened, Value};
 use super::overflow::Queue;
+use super::poison::Poisons;
 use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
 
@@ -35,6 +36,7 @@ pub(crate) struct State {
     pub(crate) config: Config,
     pub(crate) slots: Table,
     pub(crate) files: Files,
+    pub(crate) poisons: Poisons,
     pub(crate) queue: Queue,
     /// Over, and not published yet.
     pub(crate) ended: VecDeque<u32>,
@@ -70,8 +72,10 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> State {
+        let limits = *ring.limits();
         State {
-            limits: *ring.limits(),
+            limits,
+            poisons: Poisons::new(config.files as usize, !limits.one_handle_per_file),
             ring: Some(ring),
             config,
             slots: Table::default(),

@@ -104,7 +104,8 @@ impl State {
         self.publish();
         if !self.shutdowns.is_empty() && self.unfinished as usize == self.shutdowns.len() {
             for slot in core::mem::take(&mut self.shutdowns) {
-                self.finish(slot, Ok(super::Value::Unit));
+                let last_word = self.last_word();
+                self.finish(slot, last_word);
             }
             self.publish();
         }

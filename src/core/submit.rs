@@ -51,6 +51,9 @@ impl Core {
         if let Some(error) = refusal.or_else(|| state.saturation(operation)) {
             return Err(error);
         }
+        if write && let Some(error) = state.sync_loss(opened, operation) {
+            return Err(error);
+        }
         let index = state.begin(operation, opened.file, held);
         if total == 0 {
             let value = if write {
@@ -80,6 +83,11 @@ impl Core {
         let mut state = self.lock();
         let refusal = state.refusal_on(opened, operation);
         if let Some(error) = refusal.or_else(|| state.saturation(operation)) {
+            return Err(error);
+        }
+        if class != Class::Read
+            && let Some(error) = state.sync_loss(opened, operation)
+        {
             return Err(error);
         }
         let index = state.begin(operation, opened.file, Held::Nothing);

@@ -62,6 +62,7 @@ impl State {
 
     pub(super) fn close_handles(&mut self, file: u32) {
         self.files.forget_identity(file);
+        self.keep_poison(file);
         let entry = self.files.get(file);
         let (first, second) = (entry.readable, entry.writable.filter(|h| *h != entry.readable));
         entry.closing = Closing::Running(1 + u8::from(second.is_some()));

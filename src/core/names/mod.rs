@@ -71,10 +71,14 @@ impl State {
         let phase = self.slots[slot].phase;
         let operation = self.slots[slot].operation;
         match (operation, phase, result) {
-            (Operation::Remove, Phase::Main, Ok(_)) => self.finish(slot, Ok(Value::Unit)),
+            (Operation::Remove, Phase::Main, Ok(_)) => {
+                self.poisons.removed(&name);
+                self.finish(slot, Ok(Value::Unit));
+            }
             (Operation::Remove, _, Ok(_)) => {
                 if let Some(file) = self.files.by_name(&name) {
                     self.files.get(file).absent = true;
+                    self.acknowledge(file);
                 }
                 self.finish(slot, Ok(Value::Unit));
             }

@@ -125,7 +125,9 @@ impl State {
             return Err(too_many_files());
         }
         let write = options.write || self.limits.one_handle_per_file;
-        Ok(self.files.insert(name, stat.identity, handle, write))
+        let file = self.files.insert(name, stat.identity, handle, write);
+        self.look_for_poison(file);
+        Ok(file)
     }
 
     /// Refuses to create a file that there would be no place for.
