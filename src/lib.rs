@@ -34,7 +34,7 @@ mod file;
 mod io;
 mod options;
 
-pub use buffer::{Arena, Buffer, Shared, Vector};
+pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
 pub use completion::Completion;
 pub use drive::{block_on, wait};
 pub use error::{Error, ErrorKind, Operation, Result};

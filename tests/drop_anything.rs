@@ -100,7 +100,7 @@ fn start_one(script: &mut Script, io: &dyn Io, files: &mut Vec<Arc<dyn File>>, a
     let file = Arc::clone(&files[script.random.random_range(0..files.len())]);
     let name = format!("name-{}", script.random.random_range(0..5));
     let page = |byte| {
-        let mut page = arena.take(PAGE)?;
+        let mut page = arena.take(PAGE).ok()?;
         page.fill_with_zeros();
         page.fill(byte);
         Some(page.freeze())
@@ -115,11 +115,11 @@ fn start_one(script: &mut Script, io: &dyn Io, files: &mut Vec<Arc<dyn File>>, a
             script.keep(file.pwritev(at, parts));
         }
         4..6 => {
-            let Some(buffer) = arena.take(PAGE) else { return };
+            let Ok(buffer) = arena.take(PAGE) else { return };
             script.keep(file.pread(at, buffer));
         }
         6 => {
-            let buffers = (0..3).filter_map(|_| arena.take(PAGE)).collect();
+            let buffers = (0..3).filter_map(|_| arena.take(PAGE).ok()).collect();
             script.keep(file.preadv(at, buffers));
         }
         7 => script.keep(file.sync(SyncKind::Data)),

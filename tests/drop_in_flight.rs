@@ -183,7 +183,7 @@ fn run<S: Subject>(direction: Direction, path: &Path, drain: Duration) -> Option
     // What was read is looked at and given back, so that its memory is free, too.
     let ended: Vec<Result<(), ErrorKind>> = ended.into_iter().map(look_at).collect();
 
-    let mut again: Vec<Buffer> = (0..COUNT).map_while(|_| arena.take(LEN)).collect();
+    let mut again: Vec<Buffer> = (0..COUNT).map_while(|_| arena.take(LEN).ok()).collect();
     for buffer in &mut again {
         buffer.fill_with_zeros();
         black_box(buffer).fill(AFTERWARDS);

@@ -8,12 +8,13 @@
 //! All of them are pointers into memory with a counted header, see `raw`.
 
 mod arena;
+mod free;
 mod raw;
 mod shared;
 mod unique;
 mod vector;
 
-pub use arena::Arena;
+pub use arena::{Arena, ClassStatistics, Spill, TakeError};
 pub use shared::Shared;
 pub use unique::Buffer;
 pub use vector::Vector;

@@ -62,7 +62,7 @@ async fn a_cancelled_buffer_comes_back_at_the_end(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, &pattern(64, 2)).await?;
     let arena = Arena::new(&[(64, 2)]);
-    let take = || arena.take(64).ok_or("the arena is empty".to_owned());
+    let take = || arena.take(64).map_err(|none| none.to_string());
     if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Late));
     }
@@ -116,7 +116,7 @@ async fn operations_end_with_the_driver(ctx: &Ctx) -> Outcome {
     }
     let mut writes = Vec::new();
     for (n, chunk) in bytes.chunks(512).enumerate() {
-        let mut page = arena.take(512).ok_or("the arena is empty".to_owned())?;
+        let mut page = arena.take(512).map_err(|none| none.to_string())?;
         page.extend_from_slice(chunk);
         writes.push(file.pwrite(n as u64 * 512, page.freeze()));
     }
@@ -157,7 +157,7 @@ async fn what_never_answers_is_abandoned(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&plan).await?;
     write(&file, 0, &pattern(64, 4)).await?;
     let arena = Arena::new(&[(64, 3)]);
-    let take = || arena.take(64).ok_or("the arena is empty".to_owned());
+    let take = || arena.take(64).map_err(|none| none.to_string());
     let Some(script) = driver.script().cloned() else {
         let read = file.pread(0, take()?);
         drop(driver);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use littoral::{Arena, Buffer, File, Shared, Vector};
+use littoral::{Arena, Buffer, File, Shared, Spill, TakeError, Vector};
 use littoral_platform::Errno;
 use littoral_platform::faulty::{OpKind, Outcome as Fault, Rule};
 
@@ -18,6 +18,7 @@ family! {
     "B2" buffers_come_home_however_they_are_lost;
     "B2" buffers_come_home_from_a_dropped_driver;
     "B2" an_arena_outlives_its_handle;
+    "B2" each_size_goes_home_to_its_own;
     "B3" an_owner_is_asked_once;
     "B3" an_owner_is_kept_until_the_end;
     "B4" an_arena_serves_any_driver;
@@ -76,7 +77,7 @@ struct Losing<'a> {
 
 impl Losing<'_> {
     fn empty(&self) -> Outcome<Buffer> {
-        self.arena.take(256).ok_or_else(|| Failure::new("the arena is empty"))
+        self.arena.take(256).map_err(|none| Failure::new(none.to_string()))
     }
 
     fn full(&self) -> Outcome<Shared> {
@@ -151,7 +152,7 @@ async fn buffers_come_home_from_a_dropped_driver(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     write(&file, 0, &pattern(300, 3)).await?;
     let arena = Arena::new(&[(256, 8)]);
-    let take = || arena.take(256).ok_or_else(|| Failure::new("the arena is empty"));
+    let take = || arena.take(256).map_err(|none| Failure::new(none.to_string()));
     if let Some(script) = driver.script() {
         script.push(Rule::next(OpKind::Read, Fault::Park).times(2));
     }
@@ -171,14 +172,64 @@ async fn buffers_come_home_from_a_dropped_driver(ctx: &Ctx) -> Outcome {
 async fn an_arena_outlives_its_handle(ctx: &Ctx) -> Outcome {
     let (_driver, file) = ctx.file(&Plan::default()).await?;
     let arena = Arena::new(&[(256, 2)]);
-    let mut page = arena.take(256).ok_or_else(|| Failure::new("the arena is empty"))?;
+    let mut page = arena.take(256).map_err(|none| Failure::new(none.to_string()))?;
     page.extend_from_slice(&pattern(256, 4));
-    let into = arena.take(256).ok_or_else(|| Failure::new("the arena is empty"))?;
+    let into = arena.take(256).map_err(|none| Failure::new(none.to_string()))?;
     let write = file.pwrite(0, page.freeze());
     drop(arena);
     write.await?;
     let found = file.pread(0, into).await?;
     ensure_bytes(&found, &pattern(256, 4), "through memory of a dropped arena")
+}
+
+/// Pages, and pages with a frame's header, in flight at once until there are no more.
+async fn each_size_goes_home_to_its_own(ctx: &Ctx) -> Outcome {
+    const PAGE: usize = 4096;
+    const FRAME: usize = PAGE + 24;
+    let (_driver, file) = ctx.file(&Plan::default()).await?;
+    let arena = Arena::with_spill(&[(FRAME, 3), (PAGE, 3)], Spill::No);
+    let free = || (arena.free(PAGE), arena.free(FRAME));
+    let filled = |len, byte| {
+        let mut buffer = arena.take(len).map_err(|none| Failure::new(none.to_string()))?;
+        buffer.extend_from_slice(&pattern(len, byte));
+        Ok::<_, Failure>(buffer.freeze())
+    };
+    let mut writes = Vec::new();
+    for (place, len) in (0_u8..).zip([PAGE, FRAME, FRAME, PAGE, FRAME, PAGE]) {
+        writes.push(file.pwrite(u64::from(place) * 8192, filled(len, place)?));
+    }
+    ensure_eq!(free(), (0, 0), "all in flight");
+    ensure_eq!(arena.take(1).err(), Some(TakeError::Empty { len: 1 }));
+    ensure_eq!(arena.take(FRAME).err(), Some(TakeError::Empty { len: FRAME }));
+    let too_large = TakeError::TooLarge { len: FRAME + 1, largest: FRAME };
+    ensure_eq!(arena.take(FRAME + 1).err(), Some(too_large));
+    for write in writes {
+        write.await?;
+    }
+    ctx.until("they come home", || free() == (3, 3)).await?;
+    let mut reads = Vec::new();
+    for (place, len) in (0_u8..).zip([PAGE, FRAME, FRAME, PAGE, FRAME, PAGE]) {
+        let into = arena.take(len).map_err(|none| Failure::new(none.to_string()))?;
+        reads.push((place, len, file.pread(u64::from(place) * 8192, into)));
+    }
+    ensure_eq!(free(), (0, 0), "all in flight again");
+    for (place, len, read) in reads {
+        ensure_bytes(&read.await?, &pattern(len, place), &format!("{len} bytes"))?;
+    }
+    ensure_eq!(free(), (3, 3), "home, each among its own size");
+    let misses: Vec<_> = arena.statistics().iter().map(|of| (of.size, of.misses)).collect();
+    ensure_eq!(misses, [(PAGE, 1), (FRAME, 1)], "what could not be served");
+
+    // The other rule: a page may come from the larger frames, never a frame from the pages.
+    let arena = Arena::new(&[(PAGE, 1), (FRAME, 1)]);
+    let pages = [arena.take(PAGE), arena.take(PAGE)];
+    ensure!(pages.iter().all(Result::is_ok), "the second comes from the larger class");
+    ensure_eq!(arena.take(PAGE).err(), Some(TakeError::Empty { len: PAGE }));
+    drop(pages);
+    let frame = arena.take(FRAME);
+    ensure_eq!(arena.take(FRAME).err(), Some(TakeError::Empty { len: FRAME }));
+    ensure_eq!(frame.map(|frame| frame.capacity()).ok(), Some(FRAME));
+    Ok(())
 }
 
 /// A page frame of a caller, who counts how often it is asked for its bytes.
@@ -249,7 +300,7 @@ async fn an_arena_serves_any_driver(ctx: &Ctx) -> Outcome {
     let (one, first) = ctx.file(&Plan::default()).await?;
     let (_two, second) = ctx.file(&Plan::default()).await?;
     let arena = Arena::new(&[(512, 2), (100, 2)]);
-    let take = |len| arena.take(len).ok_or_else(|| Failure::new("the arena is empty"));
+    let take = |len| arena.take(len).map_err(|none| Failure::new(none.to_string()));
     let mut page = take(512)?;
     page.extend_from_slice(&pattern(512, 7));
     let page = page.freeze();

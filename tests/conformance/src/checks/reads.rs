@@ -211,11 +211,11 @@ async fn bytes_past_the_count_are_not_exposed(ctx: &Ctx) -> Outcome {
 async fn recycled_memory_exposes_nothing(ctx: &Ctx) -> Outcome {
     let (_driver, file) = ctx.file(&Plan::default()).await?;
     let arena = littoral::Arena::new(&[(64, 1)]);
-    let mut secret = arena.take(64).ok_or("the arena is empty".to_owned())?;
+    let mut secret = arena.take(64).map_err(|none| none.to_string())?;
     secret.extend_from_slice(&[0x5e; 64]);
     file.pwrite(100, Shared::from(secret)).await?;
     file.truncate(3).await?;
-    let again = arena.take(64).ok_or("the buffer did not come home".to_owned())?;
+    let again = arena.take(64).map_err(|none| none.to_string())?;
     ensure_eq!(again.len(), 0, "initialised bytes of a recycled buffer");
     let found = file.pread(0, again).await?;
     ensure_eq!(&*found, [0; 3]);

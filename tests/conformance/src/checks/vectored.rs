@@ -157,7 +157,7 @@ async fn memory_that_only_looks_adjacent_is_right(ctx: &Ctx) -> Outcome {
     let bytes = pattern(64 * 64, 8);
     let mut parts = Vec::new();
     for chunk in bytes.chunks(64) {
-        let mut page = arena.take(64).ok_or("the arena is empty".to_owned())?;
+        let mut page = arena.take(64).map_err(|none| none.to_string())?;
         page.extend_from_slice(chunk);
         parts.push(page.freeze());
     }
