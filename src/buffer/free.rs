@@ -5,8 +5,8 @@
 //! and a return belong to every operation: so both are one atomic exchange and a few moves. Each
 //! place has a link to the one below it. The head holds the index of the topmost place, and a count
 //! of all takes: a thread that was interrupted between looking at the top and taking it does not
-//! mistake a stack for the one it saw because the same place is on top again (what is known as ABA).
-//! It would, after 2^32 takes within one interruption.
+//! mistake a stack for the one it saw because the same place is on top again (known as ABA). It
+//! would, after 2^32 takes within one interruption.
 //!
 //! For example, with three places the head is (0, 0) and the links are 1, 2, none. Taking gives
 //! place 0 and leaves (1, 1); taking again gives 1, (2, 2). When 0 comes back it links to 2 and is
