@@ -16,8 +16,8 @@ const PLACES_MAX: usize = 4096;
 
 /// The seed's voice.
 #[derive(Debug)]
-pub(super) struct Liar {
-    pub(super) random: Random,
+pub(crate) struct Liar {
+    pub(crate) random: Random,
     faults: Faults,
     /// Interruptions in a row, by operation, handle and offset: a retry has the same ones.
     interrupted: HashMap<(OpKind, Handle, u64), u8>,
@@ -25,7 +25,7 @@ pub(super) struct Liar {
 
 /// What becomes of an entry that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Forward,
     /// Forward with this many of its bytes.
     Shorten(usize),
@@ -44,14 +44,14 @@ impl Verdict {
 }
 
 impl Liar {
-    pub(super) fn new(faults: &Faults, stream: u64) -> Liar {
+    pub(crate) fn new(faults: &Faults, stream: u64) -> Liar {
         let random = Random::new(faults.seed ^ stream);
         Liar { random, faults: faults.clone(), interrupted: HashMap::new() }
     }
 
     /// What becomes of `entry`, for which the script says `outcome`; the seed decides where it says
     /// nothing and is not calm. What is refused or parked never gets here.
-    pub(super) fn verdict(
+    pub(crate) fn verdict(
         &mut self,
         outcome: Option<Outcome>,
         entry: &Entry,
@@ -118,7 +118,7 @@ impl Liar {
 ///
 /// # Safety
 /// The span array of `op` must be alive.
-pub(super) unsafe fn cut(op: &Op, bytes: usize) -> (Op, Option<Box<[Span]>>) {
+pub(crate) unsafe fn cut(op: &Op, bytes: usize) -> (Op, Option<Box<[Span]>>) {
     let first = |span: Span| Span { ptr: span.ptr, len: span.len.min(bytes) };
     match *op {
         Op::Read { file, at, span } => (Op::Read { file, at, span: first(span) }, None),

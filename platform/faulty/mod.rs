@@ -26,7 +26,7 @@ use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring,
 pub use crate::simulated::Permille;
 use bell::Bell;
 use direct::FaultyDirect;
-use liar::{Liar, Verdict};
+pub(crate) use liar::{Liar, Verdict, cut};
 pub use script::{Entry, Event, OpKind, Outcome, Rule, Script, Way};
 
 /// Unhelpful answers between two completions.
@@ -320,7 +320,7 @@ impl<R: Ring> Faulty<R> {
         let mut op = sqe.op;
         if let Verdict::Shorten(bytes) = verdict {
             // SAFETY: the pusher's promise: the span array is alive.
-            (op, kept.spans) = unsafe { liar::cut(&sqe.op, bytes) };
+            (op, kept.spans) = unsafe { cut(&sqe.op, bytes) };
         }
         // SAFETY: the entry is the pusher's own or points to less of the same memory; a span array
         // of ours is kept until the completion.

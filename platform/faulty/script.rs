@@ -124,7 +124,7 @@ pub struct Entry {
 impl Entry {
     /// # Safety
     /// The span array must be alive.
-    pub(super) unsafe fn of(op: &Op) -> Entry {
+    pub(crate) unsafe fn of(op: &Op) -> Entry {
         let plain = |op, file, at| Entry { op, file, at, bytes: 0, spans: 0, sync: None };
         let moving = |op, file, at, spans: &[Span]| {
             let bytes = spans.iter().map(|span| span.len as u64).sum();

@@ -3,14 +3,20 @@
 use core::time::Duration;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Shared, State};
-use crate::{Direct, Doorbell, Errno, Op};
+use super::{Faults, Shared, State};
+use crate::{Clock, Direct, Doorbell, Errno, Op};
 
 impl Doorbell for Shared {
     fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
         let mut state = self.lock();
         let count = state.pushed.len().min(unsubmitted as usize);
+        let trouble = &mut state.trouble;
+        let refusal = if count > 0 { trouble.refusal() } else { trouble.interruption() };
+        if let Some(code) = refusal {
+            return Err(code);
+        }
         state.submit(count);
+        state.let_out();
         if state.done.is_empty() && state.waiting.is_empty() && !state.rung {
             state = self.sleep(state, timeout);
         }
@@ -35,13 +41,16 @@ impl Shared {
     /// thread to end; returning early is allowed, and `submit` and `ring` both bring news.
     fn sleep<'a>(
         &'a self,
-        state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, State>,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
-        match timeout {
-            // Nothing will happen by itself, so the time is over now.
-            Some(timeout) => {
-                state.clock.advance(timeout);
+        let now = state.clock.monotonic_nanos();
+        let until = state.late.iter().map(|(due, _)| Duration::from_nanos(due - now)).min();
+        match until.into_iter().chain(timeout).min() {
+            // Nothing else will happen by itself, so the time is over now.
+            Some(time) => {
+                state.clock.advance(time);
+                state.let_out();
                 state
             }
             // One thread: nobody could bring news.
@@ -64,10 +73,22 @@ impl Direct for Shared {
             Op::Open { .. } | Op::Remove { .. } if state.hosted => Err(Errno::AGAIN),
             ref op => {
                 state.take_time();
+                let State { trouble, files, .. } = &mut *state;
                 // SAFETY: the caller's promise.
-                unsafe { state.files.execute(op) }
+                unsafe { trouble.execute(files, op, true) }
             }
         }
+    }
+}
+
+/// What a test changes about a ring that an engine owns.
+#[derive(Clone)]
+pub struct Control(pub(super) Arc<Shared>);
+
+impl Control {
+    /// From now on these faults, and no others.
+    pub fn set_faults(&self, faults: Faults) {
+        self.0.lock().trouble.set(faults);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::OFFSET_MAX;
 use super::disk::{Disk, Inode, Node};
+use super::{OFFSET_MAX, Random};
 use crate::{Errno, FileKind, Handle, Name, Op, OpenFlags, Span, Stat};
 
 /// The open files of one ring. Numbers are reused at once, lowest first, as descriptors are: what
@@ -211,6 +211,15 @@ impl Files {
             Node::Directory { .. } => self.disk.sync_directory(name),
         }
         Ok(0)
+    }
+
+    /// A flush that fails; the error is of a handle that cannot be flushed at all.
+    pub(super) fn fail_to_sync(&self, file: Handle, random: &mut Random) -> Result<(), Errno> {
+        // A directory's names that no flush covered come back or not at a crash, as before.
+        if let Node::File(inode) = &self.get(file)?.node {
+            inode.stable().fail_to_flush(random, self.disk.sector());
+        }
+        Ok(())
     }
 
     fn truncate(&self, file: Handle, len: u64) -> Result<u64, Errno> {

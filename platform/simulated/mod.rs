@@ -6,8 +6,10 @@
 //! completions nothing happens by itself: a run is a function of the seed and of the calls. Time
 //! is part of it: it passes by what is done, on a [`VirtualClock`] that the driver goes by as well.
 //!
-//! This ring tells no lies: counts are whole and nothing is interrupted or refused without reason.
-//! [`Faulty`](crate::Faulty) around it adds those.
+//! Left alone this ring tells no lies: counts are whole, nothing is interrupted, refused or late,
+//! and nothing fails. [`Faults`] change that, by rates; [`Faulty`](crate::Faulty) around it adds what
+//! a test orders entry by entry. The [`Disk`] under it can be full, have sectors that are bad, and
+//! lose its power.
 
 mod contents;
 #[cfg(test)]
@@ -15,6 +17,9 @@ mod crash_tests;
 mod disk;
 mod doors;
 mod execute;
+#[cfg(test)]
+mod fault_tests;
+mod faults;
 mod namespace;
 #[cfg(test)]
 pub(crate) mod pump;
@@ -31,8 +36,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, Sqe, Tag};
 
 pub use disk::Disk;
-pub use doors::Host;
+pub use doors::{Control, Host};
 use execute::Files;
+use faults::Trouble;
+pub use faults::{Failing, Faults};
 pub use random::Permille;
 pub(crate) use random::Random;
 pub use time::VirtualClock;
@@ -61,6 +68,8 @@ pub struct Config {
     pub hosted: bool,
     /// How long an operation takes at most, by the [`Disk::clock`].
     pub latency_max: Duration,
+    /// What goes wrong.
+    pub faults: Faults,
     /// [`Limits::spans_per_call`].
     pub spans_per_call: usize,
     /// [`Limits::bytes_per_call`].
@@ -80,6 +89,7 @@ impl Default for Config {
             prompt: Permille(500),
             hosted: false,
             latency_max: Duration::from_micros(100),
+            faults: Faults::default(),
             spans_per_call: 1024,
             bytes_per_call: 0x7fff_f000,
             write_call_cost: 64 * 1024,
@@ -135,6 +145,9 @@ struct State {
     names: Vec<Sqe>,
     /// Executed and not reaped.
     done: Vec<Cqe>,
+    /// Executed, and to be reaped from that moment on.
+    late: Vec<(u64, Cqe)>,
+    trouble: Trouble,
     rung: bool,
     /// What the host calls on its turn.
     turn: Option<Box<dyn Fn() + Send>>,
@@ -169,12 +182,20 @@ impl Simulated {
             waiting: Vec::new(),
             names: Vec::new(),
             done: Vec::new(),
+            late: Vec::new(),
+            trouble: Trouble::new(config.seed, config.faults.clone()),
             rung: false,
             turn: None,
             gone: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), news: Condvar::new() });
         Simulated { limits, config, shared }
+    }
+
+    /// A way to change the faults while an engine owns the ring.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.shared))
     }
 
     /// The host of a [`Config::hosted`] ring; that of another has nothing to do.
@@ -192,6 +213,7 @@ impl Drop for Simulated {
         state.waiting.clear();
         state.names.clear();
         state.done.clear();
+        state.late.clear();
         state.files.close_all();
         state.gone = true;
         let turn = state.turn.take();
@@ -209,7 +231,18 @@ impl Shared {
 
 impl State {
     fn in_flight(&self) -> usize {
-        self.pushed.len() + self.waiting.len() + self.names.len() + self.done.len()
+        self.pushed.len()
+            + self.waiting.len()
+            + self.names.len()
+            + self.done.len()
+            + self.late.len()
+    }
+
+    fn is_alive(&self, tag: Tag) -> bool {
+        let queued = |sqe: &Sqe| sqe.tag == tag;
+        self.pushed.iter().any(queued)
+            || self.waiting.iter().chain(&self.names).any(queued)
+            || self.done.iter().chain(self.late.iter().map(|(_, cqe)| cqe)).any(|c| c.tag == tag)
     }
 
     /// Takes the first `count` entries in, and executes some of those that wait.
@@ -246,9 +279,31 @@ impl State {
         let result = match op {
             Op::Cancel { target } => self.cancel(target),
             // SAFETY: the entry was pushed and not reaped, so the promise of `push` holds.
-            op => unsafe { self.files.execute(&op) },
+            op => unsafe { self.trouble.execute(&mut self.files, &op, false) },
         };
-        self.done.push(Cqe { tag, result });
+        let cqe = Cqe { tag, result };
+        match self.trouble.lateness() {
+            Some(nanos) => {
+                let due = self.clock.monotonic_nanos().saturating_add(nanos);
+                self.late.push((due, cqe));
+            }
+            None => self.done.push(cqe),
+        }
+    }
+
+    /// Where nobody can wait, somebody has to look again.
+    fn ask_host(&mut self) {
+        self.rung |= self.hosted;
+    }
+
+    fn stale(&mut self) -> Option<Cqe> {
+        self.trouble.stale().filter(|cqe| !self.is_alive(cqe.tag))
+    }
+
+    /// Lets out what is late and has its time by now.
+    fn let_out(&mut self) {
+        let now = self.clock.monotonic_nanos();
+        self.done.extend(self.late.extract_if(.., |(due, _)| *due <= now).map(|(_, cqe)| cqe));
     }
 
     /// Executes at least one of the entries that wait, if any do.
@@ -274,10 +329,12 @@ impl State {
     }
 }
 
-// SAFETY: an accepted entry is in exactly one of `pushed`, `waiting` or `names`, and `done`, moves
-// along them in this order, and leaves `done` by `reap` alone; its memory is touched on the way to
-// `done`. Each `submit`, wait and vain `reap` moves some, each of the host's turns some `names`.
-// Counts are those of bytes copied.
+// SAFETY: an accepted entry is in exactly one of `pushed`, `waiting` or `names`, and `late` or
+// `done`, moves along them in this order, and leaves `done` by `reap` alone; its memory is touched
+// on the way out of the first three. Each `submit`, wait and vain `reap` moves some, each of the
+// host's turns some `names`, and the clock, which each vain `reap` moves on, what is late. Counts
+// are those of bytes copied. (`Faults::stale` breaks the promise that a tag comes once, on purpose
+// and by the caller's wish; it still comes once from here, the other ones have nothing behind them.)
 unsafe impl Ring for Simulated {
     fn limits(&self) -> &Limits {
         &self.limits
@@ -285,7 +342,14 @@ unsafe impl Ring for Simulated {
 
     unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full> {
         let mut state = self.shared.lock();
-        if state.in_flight() >= self.limits.in_flight as usize {
+        let in_flight = state.in_flight();
+        if in_flight >= self.limits.in_flight as usize {
+            return Err(Full);
+        }
+        // Never where nothing is on its way: whoever was refused then had nothing to wait for.
+        let refuse = state.trouble.faults.refuse;
+        if in_flight > 0 && state.trouble.is_unhelpful(refuse) {
+            state.ask_host();
             return Err(Full);
         }
         state.pushed.push_back(*sqe);
@@ -295,6 +359,12 @@ unsafe impl Ring for Simulated {
     fn submit(&mut self) -> Result<(), Errno> {
         let mut state = self.shared.lock();
         let count = state.pushed.len();
+        if count > 0
+            && let Some(code) = state.trouble.refusal()
+        {
+            state.ask_host();
+            return Err(code);
+        }
         state.submit(count);
         drop(state);
         self.shared.news.notify_all();
@@ -307,6 +377,7 @@ unsafe impl Ring for Simulated {
 
     fn reap(&mut self) -> Option<Cqe> {
         let mut state = self.shared.lock();
+        state.let_out();
         if state.done.is_empty() && !state.waiting.is_empty() {
             // Who only polls must get on too: some are executed now, to be found now or next time.
             state.execute_some();
@@ -317,11 +388,19 @@ unsafe impl Ring for Simulated {
         if state.done.is_empty() {
             // Looking in vain takes time as well: who only polls is to see deadlines pass.
             state.take_time();
+            if !state.late.is_empty() {
+                state.ask_host();
+            }
             return None;
+        }
+        if let Some(cqe) = state.stale() {
+            return Some(cqe);
         }
         let len = state.done.len();
         let any = state.random.below(len);
-        Some(state.done.swap_remove(any))
+        let cqe = state.done.swap_remove(any);
+        state.trouble.reaped(cqe.tag);
+        Some(cqe)
     }
 
     fn doorbell(&self) -> Arc<dyn Doorbell> {

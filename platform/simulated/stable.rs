@@ -165,7 +165,6 @@ impl Stable {
         self.image.resize(seen.size());
     }
 
-    #[allow(dead_code, reason = "for the faults that come next")]
     /// A flush that fails: some of it becomes durable, and the rest is forgotten.
     pub(super) fn fail_to_flush(&mut self, random: &mut Random, sector: u64) {
         self.image = self.after_crash(random, sector);

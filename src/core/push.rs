@@ -79,6 +79,9 @@ impl State {
                 continue;
             }
             submitted = false;
+            if !matches!(item, Item::Slot(_)) {
+                self.aside.push(sqe.tag);
+            }
             // Only transfers and flushes are sure to be answered by the kernel, which wakes the
             // leader; the rest may be done at submit.
             self.rings_bell |= self.leader && !self.is_by_kernel(item);

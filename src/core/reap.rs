@@ -1,6 +1,6 @@
 //! From the ring's completions to ends, continuations and next phases.
 
-use littoral_platform::{Cqe, Errno};
+use littoral_platform::{Cqe, Errno, Tag};
 
 use super::held::Value;
 use super::push::Tagged;
@@ -31,6 +31,11 @@ impl State {
                     return;
                 }
                 slot
+            }
+            // These have no slot whose generation would tell.
+            Tagged::Cancel | Tagged::Close { .. } if !self.come_back(cqe.tag) => {
+                self.statistics.stale += 1;
+                return;
             }
             Tagged::Cancel => {
                 self.in_flight -= 1;
@@ -66,6 +71,12 @@ impl State {
             (Sync, _) => self.flushed(slot, cqe.result),
             _ => self.named(slot, cqe.result),
         }
+    }
+
+    /// Strikes off a cancel or a close that was in the ring; false if there was none of that tag.
+    fn come_back(&mut self, tag: Tag) -> bool {
+        let found = self.aside.iter().position(|aside| *aside == tag);
+        found.map(|place| self.aside.swap_remove(place)).is_some()
     }
 
     /// Whether to issue the same once more, which somebody of its chain must still want.

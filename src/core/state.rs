@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Errno, Limits, Ring};
+use littoral_platform::{Errno, Limits, Ring, Tag};
 
 use super::barrier::Ready;
 use super::files::Files;
@@ -52,6 +52,8 @@ pub(crate) struct State {
     /// Entries in the ring: in all, and of operations.
     pub(crate) in_flight: u32,
     pub(crate) ordinary_in_flight: u32,
+    /// The cancels and closes among them.
+    pub(crate) aside: Vec<Tag>,
     pub(crate) sequence: u64,
     pub(crate) delivered: u64,
     /// A thread waits for the ring, and how many wait for that thread.
@@ -90,6 +92,7 @@ impl State {
             unfinished: 0,
             in_flight: 0,
             ordinary_in_flight: 0,
+            aside: Vec::new(),
             sequence: 0,
             delivered: 0,
             leader: false,
