@@ -26,7 +26,7 @@ use crate::unix::Files;
 use crate::{Cqe, Direct, Doorbell, Errno, Sqe};
 
 /// A system call needs little; what a debug build adds fits as well.
-const STACK: usize = 128 * 1024;
+pub(super) const STACK: usize = 128 * 1024;
 
 /// What the ring, its doorbell and the threads share.
 pub(super) struct Pool {
@@ -183,6 +183,17 @@ impl Pool {
         let mut state = self.lock();
         state.queues.take(taken);
         state.taken = !taken.is_empty();
+    }
+
+    /// How many threads there are.
+    #[cfg(test)]
+    pub(super) fn threads(&self) -> usize {
+        self.lock().threads.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_queued(&self) -> bool {
+        self.lock().queues.has_queued()
     }
 
     /// Ends the threads. Those in a system call end by themselves after it.

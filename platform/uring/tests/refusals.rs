@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::super::entry::Ops;
 use super::super::setup::{Able, Flags, Rung, climb, explain};
 use super::{able, native};
-use crate::{Errno, Ring, Setup, Uring};
+use crate::{Errno, Native, Ring, Setup, Uring};
 
 /// Climbs against a kernel that gives `answers` in turn and agrees at their end. Returns what was
 /// asked for, how often it paused, the outcome and how many refusals were kept.
@@ -110,6 +110,50 @@ fn a_filter_that_forbids_set_up_or_entering_is_named() {
         assert_eq!(refused.code, errno);
         assert!(refused.what.contains("seccomp"), "{}", refused.what);
     }
+}
+
+#[test]
+fn whatever_the_refusal_threads_take_over_and_tell_of_it() {
+    let setup = libc::SYS_io_uring_setup;
+    let refusals = [
+        (setup, Errno::NOSYS),
+        (setup, Errno::PERM),
+        (setup, Errno::ACCES),
+        (setup, Errno::NOMEM),
+        (setup, Errno::INVAL),
+        (setup, Errno::OPNOTSUPP),
+        (setup, Errno::MFILE),
+        (setup, Errno::from_raw(4095)),
+        (libc::SYS_io_uring_enter, Errno::PERM),
+        (libc::SYS_eventfd2, Errno::MFILE),
+    ];
+    for (forbidden, errno) in refusals {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let there = super::setup(&folder, 8);
+        let absent = Setup { root: Some("/nowhere at all".into()), in_flight: 8 };
+        let (taken, lost) = std::thread::spawn(move || {
+            forbid(forbidden, errno);
+            (crate::native(&there), Native::new(&absent).err())
+        })
+        .join()
+        .expect("a thread");
+        let ring = taken.expect("a ring all the same");
+        let report = ring.report();
+        assert_eq!(report.backend, "threads");
+        let (what, code) = report.refused.last().expect("the reason");
+        assert!(what.starts_with("io_uring refused: ") && *code == errno, "{what} {code:?}");
+        drop(ring);
+        // A root that is not there is no refusal.
+        assert_eq!(lost.expect("no root, no ring").code, Errno::NOENT);
+    }
+}
+
+#[test]
+fn what_is_not_refused_is_the_kernels_ring() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ring = Native::new(&super::setup(&folder, 8)).expect("a ring");
+    assert!(matches!(ring, Native::Uring(_)));
+    assert_eq!(ring.into_ring().report().backend, "uring");
 }
 
 #[test]
