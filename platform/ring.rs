@@ -39,7 +39,10 @@ unsafe impl Send for Span {}
 // SAFETY: as above; sharing the two numbers shares no access to the bytes.
 unsafe impl Sync for Span {}
 
-/// A name below the driver's root, as UTF-8 followed by a NUL that `len` does not count.
+/// Names of which a part begins like this are the platform's own.
+pub const RESERVED: &str = ".littoral-";
+
+/// A name below the driver's root (`.` is the root itself), as UTF-8 followed by a NUL that `len` does not count.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// The first byte.
@@ -75,6 +78,16 @@ bitflags::bitflags! {
         const CREATE = 1 << 1;
         /// With `CREATE`: fail with `EEXIST` if there is one.
         const EXCLUSIVE = 1 << 2;
+        /// Fail with `ELOOP` if the name is a symbolic link. Nothing where there are none.
+        const NO_FOLLOW = 1 << 3;
+        /// A directory, to be flushed and closed; `ENOTDIR` for anything else. Only where
+        /// [`Limits::syncs_directories`].
+        const DIRECTORY = 1 << 4;
+        /// With `WRITE`: a file that no name leads to and that is gone with its handle. The name,
+        /// which is directly below the root and begins with [`RESERVED`], is the platform's to use
+        /// or not. `EOPNOTSUPP` if there is none without a name: with `CREATE` as well, the file
+        /// is created under the name, and the name removed.
+        const TEMPORARY = 1 << 5;
     }
 }
 
@@ -88,7 +101,7 @@ pub enum SyncKind {
 }
 
 /// What a name or handle stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// A regular file.
     #[default]
@@ -99,16 +112,28 @@ pub enum FileKind {
     Other,
 }
 
-/// What is known of an open file.
+/// What is known of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
     /// File, directory, or other.
     pub kind: FileKind,
     /// Bytes.
     pub size: u64,
-    /// Equal for two handles exactly if they are the same file: device and inode, or the handle's
-    /// own place where a file cannot be open twice.
+    /// Equal for two handles or names exactly if they are the same file: device and inode, or a
+    /// hash of the whole path where that is all there is.
     pub identity: (u64, u64),
+    /// When the contents were changed last, in nanoseconds since 1970; `None` where the platform
+    /// does not say.
+    pub modified: Option<u64>,
+}
+
+/// A name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its last part.
+    pub name: String,
+    /// What it stands for; what a symbolic link leads to.
+    pub kind: FileKind,
 }
 
 /// One operation, as plain data.
@@ -121,6 +146,8 @@ pub enum Op {
         name: Name,
         /// How.
         flags: OpenFlags,
+        /// The permissions of a file that is created, where files have such.
+        mode: u32,
     },
     /// Closes a handle. It is gone afterwards whatever the result says.
     Close {
@@ -193,10 +220,54 @@ pub enum Op {
         /// The new size.
         len: u64,
     },
-    /// Removes a name.
+    /// Reserves space for `len` bytes, which are not 0. No byte of the file changes; one that is
+    /// shorter grows, with zeros. `EOPNOTSUPP` where there is no such thing.
+    Allocate {
+        /// Which file.
+        file: Handle,
+        /// From which byte offset on.
+        at: u64,
+        /// How many bytes.
+        len: u64,
+    },
+    /// Removes a file's name; `EISDIR` for a directory.
     Remove {
         /// Below the root.
         name: Name,
+    },
+    /// Gives a file another name, in place of the file that has it. Where a file can be open once
+    /// only, a directory (from or onto) is refused with `EISDIR` here; elsewhere it may not be.
+    Rename {
+        /// Below the root.
+        from: Name,
+        /// Below the root.
+        to: Name,
+    },
+    /// Makes a directory in one that is there; `EEXIST` if the name is a file, and also, at the
+    /// platform's choice, if it is a directory.
+    MakeDirectory {
+        /// Below the root.
+        name: Name,
+    },
+    /// Removes an empty directory: `ENOTEMPTY`, or `ENOTDIR` for a file.
+    RemoveDirectory {
+        /// Below the root.
+        name: Name,
+    },
+    /// Adds to `into` what is in a directory, in any order.
+    List {
+        /// Below the root.
+        name: Name,
+        /// Where to.
+        into: *mut Vec<Listed>,
+    },
+    /// Fills `stat` with what is known of the file or directory that the name leads to; the result
+    /// is the size.
+    Look {
+        /// Below the root.
+        name: Name,
+        /// Where to.
+        stat: *mut Stat,
     },
     /// Asks for the end of another entry. The result is 0 if it was found and cancelled; the
     /// target's own completion says what happened to it.
@@ -204,6 +275,23 @@ pub enum Op {
         /// The target.
         target: Tag,
     },
+}
+
+impl Op {
+    /// Whether it is about a name: what in a browser needs the host's turn.
+    #[must_use]
+    pub const fn is_on_name(&self) -> bool {
+        matches!(
+            self,
+            Op::Open { .. }
+                | Op::Remove { .. }
+                | Op::Rename { .. }
+                | Op::MakeDirectory { .. }
+                | Op::RemoveDirectory { .. }
+                | Op::List { .. }
+                | Op::Look { .. }
+        )
+    }
 }
 
 // SAFETY: an `Op` is addresses and numbers; see `Span` and `Name`.
@@ -235,6 +323,7 @@ pub struct Full;
 
 /// What the engine must know of a ring to use it well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Limits {
     /// Entries that may be in flight at once; the completion side can hold as many.
     pub in_flight: u32,
@@ -248,8 +337,11 @@ pub struct Limits {
     pub may_block: bool,
     /// Entries are done when `submit` returns, except those that need the host's turn.
     pub executes_at_submit: bool,
-    /// A file can be open once only: the engine shares the one handle.
+    /// A file can be open once only, and has one name: the engine shares the one handle.
     pub one_handle_per_file: bool,
+    /// Directories can be flushed, so that created, removed and renamed names are durable. Where
+    /// they cannot, when names become durable is the platform's business.
+    pub syncs_directories: bool,
     /// What one write call costs, in bytes that could be written meanwhile. Queued adjacent writes
     /// are merged while their bytes stay below it; 0 where merging does not pay.
     pub write_call_cost: usize,
@@ -294,7 +386,7 @@ pub struct Report {
 /// - every tag that `push` accepted comes out of `reap` exactly once, as long as the ring lives and
 ///   is submitted and waited for;
 /// - after that, and after a `push` that was refused, the memory which the entry pointed to (spans,
-///   the array of spans, the name, the stat) is not touched any more;
+///   the array of spans, names, the stat, the list) is not touched any more;
 /// - a count in a completion never exceeds the bytes of the entry.
 pub unsafe trait Ring: Send {
     /// What the engine must know. Constant over the ring's life.
@@ -306,8 +398,8 @@ pub unsafe trait Ring: Send {
     /// [`Full`] if there is no room before the next `submit` or `reap`; nothing was taken.
     ///
     /// # Safety
-    /// All that the entry points to (spans with their memory, the span array, the name, the stat)
-    /// stays alive, and unaliased by writers or, where the entry writes to it, by anyone, until the
+    /// All that the entry points to (spans with their memory, the span array, names, the stat, the
+    /// list) stays alive, and unaliased by writers or, where the entry writes to it, by anyone, until the
     /// tag was reaped. The handle is open until then.
     unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full>;
 

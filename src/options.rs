@@ -13,10 +13,13 @@ use crate::{Error, ErrorKind, Operation, Result};
 /// assert_ne!(fresh, look_only);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub struct OpenOptions {
     pub(crate) write: bool,
     pub(crate) create: bool,
     pub(crate) create_new: bool,
+    pub(crate) no_follow: bool,
+    pub(crate) mode: u32,
 }
 
 impl Default for OpenOptions {
@@ -29,13 +32,13 @@ impl OpenOptions {
     /// An existing file, for reading and writing.
     #[must_use]
     pub const fn new() -> OpenOptions {
-        OpenOptions { write: true, create: false, create_new: false }
+        OpenOptions { write: true, create: false, create_new: false, no_follow: false, mode: 0o644 }
     }
 
     /// An existing file, for reading.
     #[must_use]
     pub const fn read_only() -> OpenOptions {
-        OpenOptions { write: false, create: false, create_new: false }
+        OpenOptions { write: false, ..OpenOptions::new() }
     }
 
     /// Create the file if there is none. An existing one keeps its contents.
@@ -49,6 +52,24 @@ impl OpenOptions {
     #[must_use]
     pub const fn create_new(mut self, create_new: bool) -> OpenOptions {
         self.create_new = create_new;
+        self
+    }
+
+    /// Fail with `SymbolicLink` if the name itself is a symbolic link, instead of opening what it
+    /// leads to; links on the way to the name are followed. Where there are no links, as in
+    /// browsers, nothing.
+    #[must_use]
+    pub const fn no_follow(mut self, no_follow: bool) -> OpenOptions {
+        self.no_follow = no_follow;
+        self
+    }
+
+    /// The permissions of a file that is created, as the nine bits of `chmod` less the process's
+    /// umask; `0o644` unless told. Other bits are `InvalidInput`. An existing file keeps its own.
+    /// Where files have none, as in browsers, nothing.
+    #[must_use]
+    pub const fn mode(mut self, mode: u32) -> OpenOptions {
+        self.mode = mode;
         self
     }
 

@@ -20,7 +20,13 @@ pub enum OpKind {
     Write,
     Sync,
     Truncate,
+    Allocate,
     Remove,
+    Rename,
+    MakeDirectory,
+    RemoveDirectory,
+    List,
+    Look,
     Cancel,
 }
 
@@ -109,7 +115,7 @@ pub enum Way {
 pub struct Entry {
     /// What it does.
     pub op: OpKind,
-    /// To which open file; an open and a remove have none.
+    /// To which open file; what is about a name has none.
     pub file: Option<Handle>,
     /// Offset, or the length to truncate to; 0 for the others.
     pub at: u64,
@@ -151,7 +157,13 @@ impl Entry {
                 Entry { sync: Some(kind), ..plain(OpKind::Sync, Some(file), 0) }
             }
             Op::Truncate { file, len } => plain(OpKind::Truncate, Some(file), len),
+            Op::Allocate { file, at, .. } => plain(OpKind::Allocate, Some(file), at),
             Op::Remove { .. } => plain(OpKind::Remove, None, 0),
+            Op::Rename { .. } => plain(OpKind::Rename, None, 0),
+            Op::MakeDirectory { .. } => plain(OpKind::MakeDirectory, None, 0),
+            Op::RemoveDirectory { .. } => plain(OpKind::RemoveDirectory, None, 0),
+            Op::List { .. } => plain(OpKind::List, None, 0),
+            Op::Look { .. } => plain(OpKind::Look, None, 0),
             Op::Cancel { .. } => plain(OpKind::Cancel, None, 0),
         }
     }

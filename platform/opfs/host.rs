@@ -60,11 +60,12 @@ pub(super) fn enter() -> Result<u64, SetupError> {
     Ok(ring)
 }
 
-/// Strikes a ring off, and closes the files it left open.
-pub(super) fn leave(ring: u64) {
+/// Strikes a ring off, and closes the files it left open; the names of those to be removed now.
+pub(super) fn leave(ring: u64) -> Vec<String> {
     let side = RINGS.with_borrow_mut(|rings| rings.remove(&ring));
-    table(|table| table.close_all_of(ring));
+    let temporaries = table(|table| table.close_all_of(ring));
     drop(side);
+    temporaries
 }
 
 /// From now on calls `turn` for each [`ask_turn`]; `None` is silence.

@@ -2,7 +2,7 @@
 //!
 //! A browser gives a worker *access handles*: `read`, `write`, `getSize`, `truncate`, `flush` and
 //! `close` on one open file, each a plain call that is done when it returns. What concerns a name
-//! (open, remove) is a promise, and a promise is settled only after the worker went back to its
+//! (open, remove, rename, list) is a promise, and a promise is settled only after the worker went back to its
 //! event loop: *the host's turn*. So this ring has two kinds of entries:
 //!
 //! - on an open file: executed inside `submit`, delivered by `reap`;
@@ -31,13 +31,16 @@
 //! | [`transfer`] | one entry = one call of an access handle, or staging and one call | natively |
 //! | [`table`] | handles by number, data operations by [`Op`](crate::Op) | natively |
 //! | [`errors`] | thrown values and counts to [`Errno`](crate::Errno) | natively |
+//! | [`path`] | the identity of a file, by its path | natively |
 //! | [`quirks`] | what a browser does against the specification | natively |
 //! | `access` | an access handle, by web-sys | in browsers |
-//! | `names` | open and remove, the promises | in browsers |
+//! | `errand` | an entry on a name, by name and in plain data | in browsers |
+//! | `names` | open, remove, rename, directories: the promises | in browsers |
 //! | `host` | turns, the root folder: the worker's side of a ring | in browsers |
 //! | `ring` | [`Opfs`] | in browsers |
 
 mod errors;
+mod path;
 mod quirks;
 mod table;
 #[cfg(test)]
@@ -53,6 +56,7 @@ cfg_if::cfg_if! {
         );
 
         mod access;
+        mod errand;
         mod host;
         mod names;
         mod ring;

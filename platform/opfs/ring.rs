@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen_futures::spawn_local;
 
-use super::access::Browser;
-use super::transfer::{Access, BYTES_PER_CALL, OFFSET_MAX, STAGING_BYTES};
+use super::errand::{Brought, Errand, close_and_forget};
+use super::transfer::{BYTES_PER_CALL, OFFSET_MAX, STAGING_BYTES};
 use super::{host, names};
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, OpenFlags, Report, Ring, Setup,
-    SetupError, Sqe, Tag,
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
+    Tag,
 };
 
 /// What a write costs without its bytes, in bytes. Measured by `./build.sh bench web`, which tells
@@ -68,6 +68,9 @@ impl Opfs {
     /// may store anything is told by the first open: a browser's private window may refuse it with
     /// `EACCES` then.
     pub fn new(setup: &Setup) -> Result<Self, SetupError> {
+        let ring = host::enter()?;
+        let root = setup.root.clone();
+        spawn_local(async move { names::sweep(root.as_deref()).await });
         Ok(Opfs {
             limits: Limits {
                 in_flight: setup.in_flight.max(1),
@@ -77,12 +80,13 @@ impl Opfs {
                 may_block: false,
                 executes_at_submit: true,
                 one_handle_per_file: true,
+                syncs_directories: false,
                 write_call_cost: WRITE_CALL_COST,
                 read_call_cost: READ_CALL_COST,
             },
             pushed: VecDeque::new(),
             shared: Arc::new(Shared {
-                ring: host::enter()?,
+                ring,
                 root: setup.root.clone(),
                 asked: AtomicBool::new(false),
                 state: Mutex::default(),
@@ -91,26 +95,23 @@ impl Opfs {
     }
 
     fn start(&self, sqe: &Sqe) {
+        // SAFETY: the pusher keeps names alive until the completion.
+        if let Some(errand) = unsafe { Errand::of(&sqe.op) } {
+            return self.send(sqe.tag, errand);
+        }
         let result = match sqe.op {
-            Op::Open { name, flags } => {
-                // SAFETY: the pusher keeps the name alive until the completion; it is copied now.
-                let name = unsafe { name.as_str() }.to_owned();
-                return self.wait_for(sqe.tag, async move |path, ring| {
-                    let file = names::open(ring, path, &name, flags).await?;
-                    enter_file(Browser::new(file), flags, ring)
-                });
-            }
-            Op::Remove { name } => {
-                // SAFETY: as above.
-                let name = unsafe { name.as_str() }.to_owned();
-                return self.wait_for(sqe.tag, async move |path, ring| {
-                    names::remove(ring, path, &name).await.map(|()| None)
-                });
-            }
             // What runs inside `submit` is over; a promise cannot be taken back.
             Op::Cancel { target } => {
                 let waiting = self.shared.state().waiting.contains(&target);
                 Err(if waiting { Errno::ALREADY } else { Errno::NOENT })
+            }
+            Op::Close { file } => {
+                let temporary = host::table(|table| table.take_temporary(file));
+                let closed = host::table(|table| table.close(file));
+                if let Some(name) = temporary {
+                    return self.send(sqe.tag, Errand::Forget(name, closed));
+                }
+                closed.map(|()| 0)
             }
             // SAFETY: the promise of `push`, which holds until the tag is reaped.
             ref on_file => host::table(|table| unsafe { table.call(on_file) }),
@@ -119,52 +120,37 @@ impl Opfs {
         self.shared.state().done.push_back(Done { cqe, opened: None });
     }
 
-    /// Runs `work` on the host's turns, and queues its result.
-    fn wait_for<W>(&self, tag: Tag, work: W)
-    where
-        W: AsyncFnOnce(Option<&str>, u64) -> Result<Option<Handle>, Errno> + 'static,
-    {
+    /// Has an errand run on the host's turns, and its result queued.
+    fn send(&self, tag: Tag, errand: Errand) {
         self.shared.state().waiting.push(tag);
         let (ring, root) = (self.shared.ring, self.shared.root.clone());
         // Not the ring itself: an unfinished promise must not keep it.
         let shared = Arc::downgrade(&self.shared);
         spawn_local(async move {
-            let result = work(root.as_deref(), ring).await;
+            let result = errand.run(ring, root.as_deref()).await;
             deliver(&shared, tag, result);
         });
     }
 }
 
-fn enter_file(file: Browser, flags: OpenFlags, ring: u64) -> Result<Option<Handle>, Errno> {
-    match host::table(|table| table.insert(file, flags, ring)) {
-        Ok(handle) => Ok(Some(handle)),
-        Err(file) => {
-            file.close()?;
-            Err(Errno::MFILE)
-        }
-    }
-}
-
-/// Queues what a promise brought, and asks for the turn that takes it; a file that comes too late
-/// is closed.
-fn deliver(shared: &Weak<Shared>, tag: Tag, result: Result<Option<Handle>, Errno>) {
-    let opened = result.ok().flatten();
+/// Queues what an errand brought, and asks for the turn that takes it; what comes too late is
+/// discarded.
+fn deliver(shared: &Weak<Shared>, tag: Tag, result: Result<Brought, Errno>) {
     let Some(shared) = shared.upgrade().filter(|shared| !shared.state().gone) else {
-        return discard(opened);
+        if let Ok(brought) = result {
+            brought.discard();
+        }
+        return;
     };
     let mut state = shared.state();
     state.waiting.retain(|waiting| *waiting != tag);
-    let result = result.map(|opened| opened.map_or(0, |handle| u64::from(handle.0)));
-    state.done.push_back(Done { cqe: Cqe { tag, result }, opened });
+    // SAFETY: the tag is reaped from the queue only, into which it goes below.
+    let result = result.map(|brought| unsafe { brought.hand_over() });
+    let opened = result.ok().and_then(|(_, opened)| opened);
+    let cqe = Cqe { tag, result: result.map(|(value, _)| value) };
+    state.done.push_back(Done { cqe, opened });
     drop(state);
     shared.ask_turn();
-}
-
-fn discard(opened: Option<Handle>) {
-    if let Some(handle) = opened {
-        // Nobody knows of the file, so nobody waits for what closing it says.
-        let _ = host::table(|table| table.close(handle));
-    }
 }
 
 impl Shared {
@@ -181,7 +167,11 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        host::leave(self.ring);
+        let temporaries = host::leave(self.ring);
+        if !temporaries.is_empty() {
+            let root = self.root.take();
+            spawn_local(async move { names::forget(root.as_deref(), &temporaries).await });
+        }
     }
 }
 
@@ -192,7 +182,7 @@ impl Drop for Opfs {
         let unreaped = core::mem::take(&mut state.done);
         drop(state);
         for done in unreaped {
-            discard(done.opened);
+            done.opened.into_iter().for_each(close_and_forget);
         }
         host::on_turn(self.shared.ring, None);
     }
@@ -200,7 +190,7 @@ impl Drop for Opfs {
 
 // SAFETY: every accepted entry is either executed inside `submit` and queued then, or kept by a
 // promise, which the browser settles once, and queued then; `reap` takes each from the queue once.
-// Entries on files touch their memory inside `submit` only, those on names copy the name there.
+// Entries on files touch their memory inside `submit` only, those on names copy the name there, and write what they bring when it is queued.
 // Counts are checked against what was asked for in `errors::count`.
 unsafe impl Ring for Opfs {
     fn limits(&self) -> &Limits {

@@ -1,7 +1,7 @@
 //! The access handles of one worker, by number.
 
 use super::transfer::{self, Access, Staging};
-use crate::{Errno, FileKind, Handle, Op, OpenFlags, Span, Stat};
+use crate::{Errno, FileKind, Handle, Op, Span, Stat};
 
 /// Open files, and the area that their vectors travel through.
 pub(super) struct Table<A> {
@@ -12,9 +12,19 @@ pub(super) struct Table<A> {
 
 struct Open<A> {
     file: A,
-    writable: bool,
+    entered: Entered,
+}
+
+/// What is known of a file when it is opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entered {
+    pub(super) writable: bool,
     /// The ring that opened it, and with which it goes.
-    ring: u64,
+    pub(super) ring: u64,
+    /// A hash of its path: it has no other name, and its path cannot change while it is open.
+    pub(super) identity: (u64, u64),
+    /// The name it has to be removed by after its close.
+    pub(super) temporary: Option<String>,
 }
 
 impl<A> Default for Table<A> {
@@ -25,8 +35,8 @@ impl<A> Default for Table<A> {
 
 impl<A: Access> Table<A> {
     /// Takes an open file; what its handle is, or the file back if there are 2^32 of them.
-    pub(super) fn insert(&mut self, file: A, flags: OpenFlags, ring: u64) -> Result<Handle, A> {
-        let open = Open { file, writable: flags.contains(OpenFlags::WRITE), ring };
+    pub(super) fn insert(&mut self, file: A, entered: Entered) -> Result<Handle, A> {
+        let open = Open { file, entered };
         if let Some(place) = self.free.pop() {
             self.places[place as usize] = Some(open);
             return Ok(Handle(place));
@@ -40,6 +50,11 @@ impl<A: Access> Table<A> {
         }
     }
 
+    /// The name that a file has to be removed by after its close, once.
+    pub(super) fn take_temporary(&mut self, handle: Handle) -> Option<String> {
+        self.places.get_mut(handle.0 as usize)?.as_mut()?.entered.temporary.take()
+    }
+
     /// Closes a file. It is gone whatever the result says.
     pub(super) fn close(&mut self, handle: Handle) -> Result<(), Errno> {
         let place = self.places.get_mut(handle.0 as usize).ok_or(Errno::BADF)?;
@@ -48,15 +63,18 @@ impl<A: Access> Table<A> {
         open.file.close()
     }
 
-    /// Closes all that a ring left open.
-    pub(super) fn close_all_of(&mut self, ring: u64) {
+    /// Closes all that a ring left open; the names of what was temporary.
+    pub(super) fn close_all_of(&mut self, ring: u64) -> Vec<String> {
+        let mut temporaries = Vec::new();
         for (number, place) in (0..).zip(&mut self.places) {
-            if let Some(open) = place.take_if(|open| open.ring == ring) {
+            if let Some(open) = place.take_if(|open| open.entered.ring == ring) {
                 self.free.push(number);
+                temporaries.extend(open.entered.temporary);
                 // The ring is gone, and with it whoever could be told.
                 let _ = open.file.close();
             }
         }
+        temporaries
     }
 
     /// Executes an operation on an open file; `EAGAIN` for one on a name, which needs the host.
@@ -87,10 +105,12 @@ impl<A: Access> Table<A> {
             }
             Op::Size { file } => transfer::size(&get(places, file)?.file),
             Op::Stat { file, stat } => {
-                let size = transfer::size(&get(places, file)?.file)?;
-                let identity = (0, u64::from(file.0));
+                let open = get(places, file)?;
+                let size = transfer::size(&open.file)?;
+                let identity = open.entered.identity;
+                let known = Stat { kind: FileKind::File, size, identity, modified: None };
                 // SAFETY: the caller's promise that `stat` may be written.
-                unsafe { stat.write(Stat { kind: FileKind::File, size, identity }) };
+                unsafe { stat.write(known) };
                 Ok(size)
             }
             // There is one kind of flush, and it covers both.
@@ -99,7 +119,9 @@ impl<A: Access> Table<A> {
                 transfer::truncate(writable(places, file)?, len).map(|()| 0)
             }
             Op::Close { file } => self.close(file).map(|()| 0),
-            Op::Open { .. } | Op::Remove { .. } | Op::Cancel { .. } => Err(Errno::AGAIN),
+            Op::Allocate { .. } => Err(Errno::OPNOTSUPP),
+            // What is about a name, or about the queue.
+            _ => Err(Errno::AGAIN),
         }
     }
 }
@@ -111,7 +133,7 @@ fn get<A>(places: &[Option<Open<A>>], handle: Handle) -> Result<&Open<A>, Errno>
 /// The file, if it may be changed; else what a descriptor without that right says.
 fn writable<A>(places: &[Option<Open<A>>], handle: Handle) -> Result<&A, Errno> {
     let open = get(places, handle)?;
-    if open.writable { Ok(&open.file) } else { Err(Errno::BADF) }
+    if open.entered.writable { Ok(&open.file) } else { Err(Errno::BADF) }
 }
 
 /// # Safety

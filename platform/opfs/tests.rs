@@ -3,9 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::table::Table;
+use super::table::{Entered, Table};
 use super::transfer::{Access, OFFSET_MAX, STAGING_BYTES};
 use crate::{Errno, FileKind, Handle, Op, OpenFlags, Span, Stat, SyncKind};
+
+fn entered(writable: bool, ring: u64) -> Entered {
+    Entered { writable, ring, ..Entered::default() }
+}
 
 /// What the next calls answer instead of the truth.
 #[derive(Clone, Copy, Default)]
@@ -119,7 +123,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (mut table, fake) = (Table::default(), Rc::new(Fake::default()));
-        let file = table.insert(Rc::clone(&fake), OpenFlags::WRITE, 0).ok().unwrap();
+        let file = table.insert(Rc::clone(&fake), entered(true, 0)).ok().unwrap();
         Bench { table, fake, file }
     }
 
@@ -278,7 +282,7 @@ fn a_file_opened_for_reading_is_not_changed() {
     let fake = Rc::clone(&bench.fake);
     bench.table.close_all_of(0);
     assert!(fake.closed.replace(false));
-    let file = bench.table.insert(Rc::clone(&fake), OpenFlags::empty(), 0).ok().unwrap();
+    let file = bench.table.insert(Rc::clone(&fake), entered(false, 0)).ok().unwrap();
     bench.file = file;
     assert_eq!(bench.write(0, b"x"), Err(Errno::BADF));
     assert_eq!(bench.writev(0, &[b"x", b"y"]), Err(Errno::BADF));
@@ -294,14 +298,18 @@ fn handles_are_places() {
     let mut bench = Bench::new();
     let first = bench.file;
     let other = Rc::new(Fake::default());
-    let second = bench.table.insert(Rc::clone(&other), OpenFlags::WRITE, 7).ok().unwrap();
+    let temporary = Some(".littoral-1".to_owned());
+    let temporary = Entered { identity: (1, 2), temporary, ..entered(true, 7) };
+    let second = bench.table.insert(Rc::clone(&other), temporary).ok().unwrap();
     let mut stats = [Stat::default(); 2];
     assert_eq!(bench.call(&Op::Stat { file: first, stat: &raw mut stats[0] }), Ok(0));
     assert_eq!(bench.call(&Op::Stat { file: second, stat: &raw mut stats[1] }), Ok(0));
-    assert_ne!(stats[0].identity, stats[1].identity);
+    assert_eq!(stats.map(|stat| stat.identity), [(0, 0), (1, 2)]);
     assert_eq!(stats[0].kind, FileKind::File);
 
-    bench.table.close_all_of(7);
+    assert_eq!(bench.table.take_temporary(first), None);
+    assert_eq!(bench.table.close_all_of(7), [".littoral-1"]);
+    assert_eq!(bench.table.take_temporary(second), None);
     assert!(other.closed.get() && !bench.fake.closed.get());
     assert_eq!(bench.call(&Op::Size { file: second }), Err(Errno::BADF));
     assert_eq!(bench.call(&Op::Close { file: second }), Err(Errno::BADF));
@@ -309,7 +317,7 @@ fn handles_are_places() {
     assert_eq!(bench.write(0, b"x"), Err(Errno::BADF));
     assert_eq!(bench.call(&Op::Size { file: Handle(u32::MAX) }), Err(Errno::BADF));
 
-    let third = bench.table.insert(Rc::default(), OpenFlags::WRITE, 0).ok().unwrap();
+    let third = bench.table.insert(Rc::default(), entered(true, 0)).ok().unwrap();
     assert!(third == first || third == second, "a free place is used again");
 }
 
@@ -318,5 +326,8 @@ fn names_need_the_host() {
     let mut bench = Bench::new();
     let name = crate::Name { ptr: c"x".as_ptr().cast(), len: 1 };
     assert_eq!(bench.call(&Op::Remove { name }), Err(Errno::AGAIN));
-    assert_eq!(bench.call(&Op::Open { name, flags: OpenFlags::WRITE }), Err(Errno::AGAIN));
+    assert_eq!(
+        bench.call(&Op::Open { name, flags: OpenFlags::WRITE, mode: 0o644 }),
+        Err(Errno::AGAIN)
+    );
 }

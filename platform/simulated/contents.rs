@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::PAGE;
+use crate::Errno;
+
+/// Pages that are allocated by one call: more would be as much of this machine's memory.
+const ALLOCATED_PAGES_MAX: u64 = 1 << 18;
 
 /// A page, shared by what is seen and what is durable as long as they are the same.
 pub(super) type Page = Arc<[u8; PAGE]>;
@@ -115,6 +119,24 @@ impl Contents {
             self.size = self.size.max(at + done as u64);
         }
         done
+    }
+
+    /// Takes the pages of `len` bytes at `at` that are holes; what the file grows by is zeros.
+    pub(super) fn allocate(&mut self, at: u64, len: u64) -> Result<(), Errno> {
+        let (first, last) = (at / PAGE as u64, (at + len - 1) / PAGE as u64);
+        if last - first >= ALLOCATED_PAGES_MAX {
+            return Err(Errno::NOSPC);
+        }
+        for page in first..=last {
+            if let Entry::Vacant(hole) = self.pages.entry(page) {
+                if !self.space.take_page() {
+                    return Err(Errno::NOSPC);
+                }
+                hole.insert(Arc::new([0; PAGE]));
+            }
+        }
+        self.size = self.size.max(at + len);
+        Ok(())
     }
 
     pub(super) fn truncate(&mut self, len: u64) {

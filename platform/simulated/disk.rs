@@ -4,6 +4,8 @@
 //! that its name and its open handles share: removing the name leaves the handles their bytes.
 //! What of it all survives a crash is told in `stable` and `namespace`.
 
+mod names;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +15,7 @@ use super::contents::{Contents, Space};
 use super::namespace::{Kept, Names};
 use super::stable::{Image, Stable};
 use super::{PAGE, Random, VirtualClock};
-use crate::{Errno, OpenFlags};
+use crate::Errno;
 
 /// Bytes of a sector, unless [`Disk::set_sector`] says otherwise.
 const SECTOR: u64 = 512;
@@ -252,53 +254,6 @@ impl Disk {
             Node::File(inode) => Some(Arc::clone(inode)),
             Node::Directory { .. } => None,
         }
-    }
-
-    /// Opens `name` as `flags` say. A new one is durable only after a sync of its directory, unless
-    /// it is `durable` at once.
-    pub(super) fn open(&self, name: &str, flags: OpenFlags, durable: bool) -> Result<Node, Errno> {
-        let create = flags.contains(OpenFlags::CREATE);
-        if create && !flags.contains(OpenFlags::WRITE) {
-            return Err(Errno::INVAL);
-        }
-        let mut names = self.names();
-        if let Some(node) = names.seen().get(name) {
-            if create && flags.contains(OpenFlags::EXCLUSIVE) {
-                return Err(Errno::EXIST);
-            }
-            let directory = matches!(node, Node::Directory { .. });
-            if directory && flags.contains(OpenFlags::WRITE) {
-                return Err(Errno::ISDIR);
-            }
-            return Ok(node.clone());
-        }
-        // Parents need not exist, but what exists and is a file has nothing below it.
-        let mut parents = name.match_indices('/').map(|(at, _)| &name[..at]);
-        if parents.any(|parent| matches!(names.seen().get(parent), Some(Node::File(_)))) {
-            return Err(Errno::NOTDIR);
-        }
-        if !create || name.is_empty() {
-            return Err(Errno::NOENT);
-        }
-        let (stable, image) = (Stable::default(), Image::default());
-        let inode = Inode::new(self.next_inode(), &self.0.space, stable, image);
-        let node = Node::File(Arc::new(inode));
-        names.change(vec![(name.to_owned(), Some(node.clone()))], durable);
-        Ok(node)
-    }
-
-    /// Removes the name of a file that nobody holds for himself; durably as in [`Disk::open`].
-    pub(super) fn remove(&self, name: &str, durable: bool) -> Result<(), Errno> {
-        let mut names = self.names();
-        match names.seen().get(name) {
-            None => return Err(Errno::NOENT),
-            Some(Node::Directory { .. }) => return Err(Errno::ISDIR),
-            Some(Node::File(inode)) if inode.held.load(Ordering::Relaxed) => {
-                return Err(Errno::BUSY);
-            }
-            Some(Node::File(_)) => names.change(vec![(name.to_owned(), None)], durable),
-        }
-        Ok(())
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {

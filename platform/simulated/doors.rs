@@ -70,7 +70,7 @@ impl Direct for Shared {
                 self.news.notify_all();
                 result
             }
-            Op::Open { .. } | Op::Remove { .. } if state.hosted => Err(Errno::AGAIN),
+            ref op if op.is_on_name() && state.hosted => Err(Errno::AGAIN),
             ref op => {
                 state.take_time();
                 let State { trouble, files, .. } = &mut *state;

@@ -4,15 +4,23 @@ use std::sync::Arc;
 
 use super::disk::{Disk, Inode, Node};
 use super::{OFFSET_MAX, Random};
-use crate::{Errno, FileKind, Handle, Name, Op, OpenFlags, Span, Stat};
+use crate::{Errno, FileKind, Handle, Name, Op, OpenFlags, RESERVED, Span, Stat};
+
+fn known(node: &Node) -> Stat {
+    let (kind, size, number) = match node {
+        Node::File(inode) => (FileKind::File, inode.lock().size(), inode.number),
+        Node::Directory { number } => (FileKind::Directory, 0, *number),
+    };
+    Stat { kind, size, identity: (0, number), modified: None }
+}
 
 /// The open files of one ring. Numbers are reused at once, lowest first, as descriptors are: what
 /// confuses a file with its successor shows.
 #[derive(Debug)]
 pub(super) struct Files {
     disk: Disk,
-    /// Before every name.
-    prefix: String,
+    /// Where all names are.
+    root: String,
     /// A file can be open once only; and, for there is no way to sync them, names are durable.
     exclusive: bool,
     open: Vec<Option<Open>>,
@@ -24,12 +32,18 @@ struct Open {
     /// By which it was opened, for a directory to be known by.
     name: String,
     write: bool,
+    /// To be removed with it, by its name.
+    temporary: bool,
 }
 
 impl Files {
     pub(super) fn new(disk: Disk, root: Option<&str>, exclusive: bool) -> Files {
-        let prefix = root.map_or_else(String::new, |root| format!("{root}/"));
-        Files { disk, prefix, exclusive, open: Vec::new() }
+        let root = root.unwrap_or_default().trim_end_matches('/').to_owned();
+        if exclusive {
+            // What a tab that was closed in the middle has left behind.
+            disk.sweep(&root, RESERVED);
+        }
+        Files { disk, root, exclusive, open: Vec::new() }
     }
 
     pub(super) fn close_all(&mut self) {
@@ -41,8 +55,14 @@ impl Files {
     /// Whether there was something to close.
     fn close(&mut self, index: usize) -> bool {
         let open = self.open.get_mut(index).and_then(Option::take);
-        if let (Some(Open { node: Node::File(inode), .. }), true) = (&open, self.exclusive) {
+        if let (Some(Open { node: Node::File(inode), temporary, name, .. }), true) =
+            (&open, self.exclusive)
+        {
             inode.let_go();
+            if *temporary {
+                // Whoever removed it before has done what is wanted.
+                let _ = self.disk.remove(&self.root, name, true);
+            }
         }
         open.is_some()
     }
@@ -53,7 +73,7 @@ impl Files {
     /// As [`crate::Direct::call`].
     pub(super) unsafe fn execute(&mut self, op: &Op) -> Result<u64, Errno> {
         match *op {
-            Op::Open { name, flags } => {
+            Op::Open { name, flags, mode: _ } => {
                 // SAFETY: a name is UTF-8 and alive: the pusher's promise.
                 let name = unsafe { self.full(name) };
                 self.open(&name, flags).map(|file| u64::from(file.0))
@@ -88,20 +108,48 @@ impl Files {
             // Sizes and contents are flushed together, so one kind is as good as the other.
             Op::Sync { file, kind: _ } => self.sync(file),
             Op::Truncate { file, len } => self.truncate(file, len),
-            Op::Remove { name } => {
-                // SAFETY: as for `Open`.
-                let name = unsafe { self.full(name) };
-                self.disk.remove(&name, self.exclusive).map(|()| 0)
-            }
-            Op::Cancel { .. } => Err(Errno::INVAL),
+            Op::Allocate { file, at, len } => self.allocate(file, at, len),
+            // SAFETY: as for `Open`, and for the others the pusher's promise of what they fill.
+            ref on_name => unsafe { self.execute_on_name(on_name) },
         }
+    }
+
+    /// # Safety
+    /// As [`crate::Direct::call`].
+    unsafe fn execute_on_name(&mut self, op: &Op) -> Result<u64, Errno> {
+        let Files { disk, root, exclusive: durable, .. } = &*self;
+        // SAFETY: a name is UTF-8 and alive: the pusher's promise.
+        let full = |name| unsafe { self.full(name) };
+        match *op {
+            Op::Remove { name } => disk.remove(root, &full(name), *durable)?,
+            Op::Rename { from, to } => disk.rename(root, (&full(from), &full(to)), *durable)?,
+            Op::MakeDirectory { name } => disk.make_below(root, &full(name), *durable)?,
+            Op::RemoveDirectory { name } => disk.remove_directory(root, &full(name), *durable)?,
+            Op::List { name, into } => {
+                let listed = disk.list_below(root, &full(name))?;
+                // SAFETY: the pusher's promise: the list is alive and nobody else's.
+                unsafe { &mut *into }.extend(listed);
+            }
+            Op::Look { name, stat } => {
+                let known = known(&disk.look(root, &full(name))?);
+                // SAFETY: the pusher's promise: `stat` is alive and nobody else's.
+                unsafe { stat.write(known) };
+                return Ok(known.size);
+            }
+            _ => return Err(Errno::INVAL),
+        }
+        Ok(0)
     }
 
     /// # Safety
     /// As [`Name::as_str`].
     unsafe fn full(&self, name: Name) -> String {
         // SAFETY: the caller's promise.
-        format!("{}{}", self.prefix, unsafe { name.as_str() })
+        match (self.root.as_str(), unsafe { name.as_str() }) {
+            (root, ".") => root.to_owned(),
+            ("", name) => name.to_owned(),
+            (root, name) => format!("{root}/{name}"),
+        }
     }
 
     fn get(&self, file: Handle) -> Result<&Open, Errno> {
@@ -116,14 +164,21 @@ impl Files {
     }
 
     fn open(&mut self, name: &str, flags: OpenFlags) -> Result<Handle, Errno> {
-        let node = self.disk.open(name, flags, self.exclusive)?;
+        let temporary = flags.contains(OpenFlags::TEMPORARY);
+        let node = if temporary && !self.exclusive {
+            self.disk.new_file()
+        } else {
+            let made = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+            let flags = if temporary { flags | made } else { flags };
+            self.disk.open(&self.root, name, flags, self.exclusive)?
+        };
         if let (Node::File(inode), true) = (&node, self.exclusive)
             && !inode.hold()
         {
             return Err(Errno::BUSY);
         }
-        let open =
-            Some(Open { node, name: name.to_owned(), write: flags.contains(OpenFlags::WRITE) });
+        let write = flags.contains(OpenFlags::WRITE);
+        let open = Some(Open { node, name: name.to_owned(), write, temporary });
         let free = self.open.iter().position(Option::is_none);
         let index = free.unwrap_or(self.open.len());
         if free.is_none() {
@@ -134,16 +189,27 @@ impl Files {
     }
 
     fn stat(&self, file: Handle) -> Result<Stat, Errno> {
-        Ok(match &self.get(file)?.node {
-            Node::File(inode) => Stat {
-                kind: FileKind::File,
-                size: inode.lock().size(),
-                identity: (0, inode.number),
-            },
-            Node::Directory { number } => {
-                Stat { kind: FileKind::Directory, size: 0, identity: (0, *number) }
-            }
-        })
+        self.get(file).map(|open| known(&open.node))
+    }
+
+    fn allocate(&self, file: Handle, at: u64, len: u64) -> Result<u64, Errno> {
+        let (inode, write) = self.inode(file)?;
+        if self.exclusive {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if !write {
+            return Err(Errno::BADF);
+        }
+        if len == 0 || at.checked_add(len).is_none_or(|end| end > OFFSET_MAX) {
+            return Err(Errno::INVAL);
+        }
+        let mut contents = inode.lock();
+        let before = contents.size();
+        contents.allocate(at, len)?;
+        if contents.size() > before {
+            inode.stable().resized(contents.size());
+        }
+        Ok(0)
     }
 
     /// # Safety

@@ -64,7 +64,7 @@ pub struct Config {
     /// How many of the entries are executed when `submit` takes them.
     pub prompt: Permille,
     /// Behaves as in a browser's worker: nothing waits, entries are executed at submit but for
-    /// open and remove, which take a turn of the [`Host`], and a file is open once only (`EBUSY`).
+    /// those on names, which take a turn of the [`Host`], and a file is open once only (`EBUSY`).
     pub hosted: bool,
     /// How long an operation takes at most, by the [`Disk::clock`].
     pub latency_max: Duration,
@@ -167,6 +167,7 @@ impl Simulated {
             may_block: !config.hosted,
             executes_at_submit: config.hosted,
             one_handle_per_file: config.hosted,
+            syncs_directories: !config.hosted,
             write_call_cost: config.write_call_cost,
             read_call_cost: config.read_call_cost,
         };
@@ -248,7 +249,7 @@ impl State {
     /// Takes the first `count` entries in, and executes some of those that wait.
     fn submit(&mut self, count: usize) {
         for sqe in self.pushed.drain(..count) {
-            let name = matches!(sqe.op, Op::Open { .. } | Op::Remove { .. });
+            let name = sqe.op.is_on_name();
             if name && self.hosted { &mut self.names } else { &mut self.waiting }.push(sqe);
         }
         let prompt = (0..count).filter(|_| self.random.chance(self.prompt)).count();

@@ -133,7 +133,7 @@ impl<R: Ring> Pump<R> {
     }
 
     pub(crate) fn open(&mut self, text: &CStr, flags: OpenFlags) -> Result<Handle, Errno> {
-        let number = self.one(Op::Open { name: name(text), flags })?;
+        let number = self.one(Op::Open { name: name(text), flags, mode: 0o644 })?;
         Ok(Handle(number.try_into().expect("a handle's number")))
     }
 

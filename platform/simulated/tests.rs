@@ -7,7 +7,9 @@ use std::thread;
 
 use super::pump::{Pump, create, name, source, span};
 use super::{Config, Disk, OFFSET_MAX, PAGE, Permille, Random, Simulated};
-use crate::{Cqe, Doorbell, Errno, FileKind, Handle, Op, OpenFlags, Ring, Setup, SyncKind, Tag};
+use crate::{
+    Cqe, Doorbell, Errno, FileKind, Handle, Listed, Op, OpenFlags, Ring, Setup, Stat, SyncKind, Tag,
+};
 
 fn setup(in_flight: u32) -> Setup {
     Setup { root: None, in_flight }
@@ -115,7 +117,6 @@ fn names_follow_the_flags() {
     let (write, exclusive) = (OpenFlags::WRITE, create() | OpenFlags::EXCLUSIVE);
     assert_eq!(pump.open(c"f", write), Err(Errno::NOENT));
     assert_eq!(pump.open(c"f", OpenFlags::CREATE), Err(Errno::INVAL));
-    assert_eq!(pump.open(c"", create()), Err(Errno::NOENT));
     let made = pump.open(c"f", exclusive).unwrap();
     assert_eq!(pump.write(made, 0, b"kept"), Ok(4));
     assert_eq!(pump.open(c"f", exclusive), Err(Errno::EXIST));
@@ -123,14 +124,44 @@ fn names_follow_the_flags() {
     assert_eq!(pump.read(again, 0, 9).unwrap(), b"kept", "create never truncates");
     assert_eq!(pump.stat(made).unwrap(), pump.stat(again).unwrap());
     assert_eq!(pump.open(c"f/g", create()), Err(Errno::NOTDIR));
-    assert!(pump.open(c"no/such/parent", create()).is_ok());
+    assert_eq!(pump.open(c"f/g/h", create()), Err(Errno::NOTDIR));
+    assert_eq!(pump.open(c"no/such/parent", create()), Err(Errno::NOENT));
 
     assert_eq!(pump.open(c"d", write), Err(Errno::ISDIR));
     let directory = pump.open(c"d", OpenFlags::empty()).unwrap();
     assert_eq!(pump.stat(directory).unwrap().kind, FileKind::Directory);
     assert_eq!(pump.read(directory, 0, 9), Err(Errno::ISDIR));
     assert_eq!(pump.one(Op::Remove { name: name(c"d") }), Err(Errno::ISDIR));
-    assert_eq!(disk.list(), ["d", "f", "no/such/parent"]);
+    assert_eq!(disk.list(), ["d", "f"]);
+}
+
+#[test]
+fn names_move_and_directories_hold_them() {
+    let disk = Disk::new();
+    let mut pump = pump(&disk, 4);
+    let file = pump.open(c"f", create()).unwrap();
+    let make = |text| Op::MakeDirectory { name: name(text) };
+    let rename = |from, to| Op::Rename { from: name(from), to: name(to) };
+    assert_eq!(pump.one(make(c"d/e")), Err(Errno::NOENT));
+    assert_eq!(pump.one(make(c"f/e")), Err(Errno::NOTDIR));
+    assert_eq!(pump.one(make(c"d")), Ok(0));
+    assert_eq!(pump.one(make(c"d")), Err(Errno::EXIST));
+    assert_eq!(pump.one(rename(c"f", c"d")), Err(Errno::ISDIR));
+    assert_eq!(pump.one(rename(c"f", c"no/f")), Err(Errno::NOENT));
+    assert_eq!(pump.one(rename(c"f", c"d/f")), Ok(0));
+    assert_eq!(pump.one(rename(c"f", c"d/f")), Err(Errno::NOENT));
+    let mut stat = Stat::default();
+    assert_eq!(pump.one(Op::Look { name: name(c"d/f"), stat: &raw mut stat }), Ok(0));
+    assert_eq!(stat, pump.stat(file).unwrap());
+    let mut listed = Vec::new();
+    assert_eq!(pump.one(Op::List { name: name(c"."), into: &raw mut listed }), Ok(0));
+    assert_eq!(listed, [Listed { name: "d".into(), kind: FileKind::Directory }]);
+    let remove = |text| Op::RemoveDirectory { name: name(text) };
+    assert_eq!(pump.one(remove(c"d")), Err(Errno::NOTEMPTY));
+    assert_eq!(pump.one(remove(c"d/f")), Err(Errno::NOTDIR));
+    assert_eq!(pump.one(Op::Remove { name: name(c"d/f") }), Ok(0));
+    assert_eq!(pump.one(remove(c"d")), Ok(0));
+    assert_eq!(disk.list(), [""; 0]);
 }
 
 #[test]
@@ -174,6 +205,7 @@ fn a_removed_file_lives_as_long_as_its_handles() {
 fn files_outlive_the_ring_and_roots_are_apart() {
     let disk = Disk::new();
     let mut first = pump(&disk, 5);
+    disk.make_directory("a").unwrap();
     let file = first.open(c"a/f", create()).unwrap();
     assert_eq!(first.write(file, 0, b"bytes"), Ok(5));
     drop(first);
@@ -268,7 +300,7 @@ fn nothing_is_executed_after_the_ring_is_gone() {
     let file = pump.open(c"f", create()).unwrap();
     let bytes = vec![1; 9];
     let op = Op::Write { file, at: 0, span: source(&bytes) };
-    pump.push(Op::Open { name: name(c"late"), flags: create() }).unwrap();
+    pump.push(Op::Open { name: name(c"late"), flags: create(), mode: 0o644 }).unwrap();
     pump.submit();
     pump.push(op).unwrap();
     let Pump { ring, bell, direct, .. } = pump;
@@ -301,7 +333,7 @@ fn a_sleeper_is_woken_by_the_bell_and_by_work() {
     pump.bell.ring();
     pump.bell.wait(0, None).unwrap();
     let sleeper = waiter(Arc::clone(&pump.bell));
-    pump.push(Op::Open { name: name(c"f"), flags: create() }).unwrap();
+    pump.push(Op::Open { name: name(c"f"), flags: create(), mode: 0o644 }).unwrap();
     pump.submit();
     sleeper.join().unwrap();
     assert!((0..2).any(|_| pump.reap().is_some()));
@@ -314,7 +346,7 @@ fn direct_calls_do_the_same_at_once() {
         // SAFETY: what the operations point to lives longer than this.
         unsafe { pump.direct.call(op) }
     };
-    let file = call(&Op::Open { name: name(c"f"), flags: create() }).unwrap();
+    let file = call(&Op::Open { name: name(c"f"), flags: create(), mode: 0o644 }).unwrap();
     let file = Handle(file.try_into().unwrap());
     assert_eq!(call(&Op::Write { file, at: 2, span: source(b"ab") }), Ok(2));
     let mut bytes = [9; 6];
@@ -336,7 +368,7 @@ fn hosted_names_take_turns_and_data_does_not() {
     for seed in 0..50 {
         let disk = Disk::new();
         let mut pump = hosted(&disk, seed);
-        let open = Op::Open { name: name(c"f"), flags: create() };
+        let open = Op::Open { name: name(c"f"), flags: create(), mode: 0o644 };
         // SAFETY: the name is static.
         assert_eq!(unsafe { pump.direct.call(&open) }, Err(Errno::AGAIN));
         let tag = pump.push(open).unwrap();

@@ -40,7 +40,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::pool::{Bell, Pool};
-use crate::unix::{BYTES_PER_CALL, Files, MODE, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
+use crate::unix::{BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
 use crate::{Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, SetupError, Sqe};
 
 /// Threads of one ring. See above.
@@ -85,7 +85,6 @@ impl Threads {
         let chosen = vec![
             format!("at most {threads_max} threads, started as they are needed"),
             format!("{in_flight} entries in flight"),
-            format!("files created with mode {:04o}", MODE.bits()),
         ];
         Threads {
             pool: Arc::new(pool),
@@ -99,6 +98,7 @@ impl Threads {
                 may_block: true,
                 executes_at_submit: false,
                 one_handle_per_file: false,
+                syncs_directories: true,
                 write_call_cost: WRITE_CALL_COST,
                 read_call_cost: 0,
             },

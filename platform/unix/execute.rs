@@ -3,12 +3,11 @@
 use core::mem::MaybeUninit;
 use core::slice;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{BorrowedFd, IntoRawFd};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, FileType};
-
-use super::{BYTES_PER_CALL, Files, MODE, SPANS_PER_CALL, borrow, c_str, errno, open_flags, raw};
-use crate::{Direct, Errno, FileKind, Op, Span, Stat, SyncKind};
+use super::names::known;
+use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, errno, raw};
+use crate::{Direct, Errno, Op, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
 // are guaranteed to be laid out as.
@@ -22,25 +21,7 @@ const _: () = {
 };
 
 fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
-    let found = rustix::fs::fstat(fd).map_err(errno)?;
-    let kind = match FileType::from_raw_mode(found.st_mode) {
-        FileType::RegularFile => FileKind::File,
-        FileType::Directory => FileKind::Directory,
-        _ => FileKind::Other,
-    };
-    Ok(Stat {
-        kind,
-        size: u64::try_from(found.st_size).unwrap_or(0),
-        identity: (device(&found), found.st_ino),
-    })
-}
-
-cfg_if::cfg_if! {
-    if #[cfg(not(target_vendor = "apple"))] {
-        fn device(stat: &rustix::fs::Stat) -> u64 {
-            stat.st_dev
-        }
-    }
+    rustix::fs::fstat(fd).map(|found| known(&found)).map_err(errno)
 }
 
 cfg_if::cfg_if! {
@@ -52,10 +33,6 @@ cfg_if::cfg_if! {
                 Err(rustix::io::Errno::NOTSUP | rustix::io::Errno::NOTTY) => rustix::fs::fsync(fd),
                 flushed => flushed,
             }
-        }
-
-        fn device(stat: &rustix::fs::Stat) -> u64 {
-            u64::from(stat.st_dev.cast_unsigned())
         }
     } else if #[cfg(target_os = "dragonfly")] {
         /// Without `fdatasync` both kinds are one.
@@ -72,6 +49,19 @@ cfg_if::cfg_if! {
     }
 }
 
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))] {
+        fn allocate(fd: BorrowedFd<'_>, at: u64, len: u64) -> rustix::io::Result<()> {
+            rustix::fs::fallocate(fd, rustix::fs::FallocateFlags::empty(), at, len)
+        }
+    } else {
+        /// Elsewhere it is missing, or does something else.
+        fn allocate(_: BorrowedFd<'_>, _: u64, _: u64) -> rustix::io::Result<()> {
+            Err(rustix::io::Errno::OPNOTSUPP)
+        }
+    }
+}
+
 impl Direct for Files {
     unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
         // SAFETY, for every block below: the caller promised for the time of this call what
@@ -80,12 +70,6 @@ impl Direct for Files {
         let done = |()| 0;
         let count = |n: usize| n as u64;
         let result = match *op {
-            Op::Open { name, flags } => {
-                // SAFETY: as above.
-                let name = unsafe { c_str(name) };
-                let fd = rustix::fs::openat(self.root(), name, open_flags(flags), MODE);
-                fd.map(|fd| u64::from(fd.into_raw_fd().cast_unsigned()))
-            }
             // SAFETY: as above; nobody uses the handle after its close.
             Op::Close { file } => unsafe { rustix::io::try_close(raw(file)) }.map(done),
             Op::Stat { file, stat: into } => {
@@ -128,10 +112,19 @@ impl Direct for Files {
                 // SAFETY: as above.
                 rustix::fs::ftruncate(unsafe { borrow(file) }, len).map(done)
             }
-            Op::Remove { name } => {
+            Op::Allocate { file, at, len } => {
                 // SAFETY: as above.
-                let name = unsafe { c_str(name) };
-                rustix::fs::unlinkat(self.root(), name, AtFlags::empty()).map(done)
+                allocate(unsafe { borrow(file) }, at, len).map(done)
+            }
+            Op::Open { .. }
+            | Op::Remove { .. }
+            | Op::Rename { .. }
+            | Op::MakeDirectory { .. }
+            | Op::RemoveDirectory { .. }
+            | Op::List { .. }
+            | Op::Look { .. } => {
+                // SAFETY: as above.
+                unsafe { self.call_on_name(op) }
             }
             // A call that is over when it returns can cancel nothing.
             Op::Cancel { .. } => return Err(Errno::OPNOTSUPP),

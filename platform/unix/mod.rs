@@ -1,5 +1,5 @@
 //! What the backends of unix systems share: where names are looked up, the kernel's words for ours,
-//! and every operation by plain system calls (`execute`).
+//! and every operation by plain system calls (`execute` on open files, `names` on names).
 //!
 //! Such a call is what a thread makes by itself ([`Direct`](crate::Direct)), what `uring` does for
 //! an operation that this kernel's ring lacks or does worse (`fstat` is a few hundred nanoseconds,
@@ -7,13 +7,16 @@
 
 mod errors;
 mod execute;
+mod names;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, RawMode};
 
 pub(crate) use errors::errno;
+#[cfg(target_os = "linux")]
+pub(crate) use names::{DIRECTORY_MODE, UNNAMED};
 
 use crate::{Handle, Name, OpenFlags, Setup, SetupError};
 
@@ -27,9 +30,6 @@ pub(crate) const OFFSET_MAX: u64 = i64::MAX.unsigned_abs();
 /// What one buffered write costs, in bytes that could be written meanwhile: those of one file go
 /// one by one, and on ext4 64 adjacent pages are written six times faster as four entries.
 pub(crate) const WRITE_CALL_COST: usize = 64 * 1024;
-
-/// Permissions of a created file before the process's umask: its owner writes, all read.
-pub(crate) const MODE: Mode = Mode::from_raw_mode(0o644);
 
 /// Where names are looked up, and the calls themselves.
 #[derive(Debug)]
@@ -70,13 +70,22 @@ cfg_if::cfg_if! {
     }
 }
 
-/// The kernel's flags for ours. Not `O_NOFOLLOW`: a data folder of symbolic links is legitimate.
+/// The kernel's flags for ours. `O_NOFOLLOW` only if asked for: a data folder of symbolic links is
+/// legitimate.
 pub(crate) fn open_flags(flags: OpenFlags) -> OFlags {
     let mut bits = OFlags::CLOEXEC;
     bits |= if flags.contains(OpenFlags::WRITE) { OFlags::RDWR } else { OFlags::RDONLY };
     bits.set(OFlags::CREATE, flags.contains(OpenFlags::CREATE));
     bits.set(OFlags::EXCL, flags.contains(OpenFlags::EXCLUSIVE));
+    bits.set(OFlags::NOFOLLOW, flags.contains(OpenFlags::NO_FOLLOW));
+    bits.set(OFlags::DIRECTORY, flags.contains(OpenFlags::DIRECTORY));
     bits
+}
+
+/// Permission bits as this system's type; less the process's umask those of a created file.
+pub(crate) fn mode(bits: u32) -> Mode {
+    #[allow(clippy::cast_possible_truncation, reason = "the mask fits every system's type")]
+    Mode::from_raw_mode((bits & 0o777) as RawMode)
 }
 
 /// The descriptor of a handle.

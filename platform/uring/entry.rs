@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
-use crate::unix::{BYTES_PER_CALL, MODE, open_flags, raw};
-use crate::{Op, Span, SyncKind};
+use crate::unix::{BYTES_PER_CALL, DIRECTORY_MODE, UNNAMED, mode, open_flags, raw};
+use crate::{Op, OpenFlags, Span, SyncKind};
 
 bitflags::bitflags! {
     /// The operations that this kernel's ring executes; the others are direct calls.
@@ -23,6 +23,9 @@ bitflags::bitflags! {
         const ASYNC_CANCEL = 1 << 8;
         const UNLINKAT = 1 << 9;
         const FTRUNCATE = 1 << 10;
+        const RENAMEAT = 1 << 11;
+        const MKDIRAT = 1 << 12;
+        const FALLOCATE = 1 << 13;
         /// What every ring has had since Linux 5.1, before rings could be asked.
         const FIRST = Self::READV.bits() | Self::WRITEV.bits() | Self::FSYNC.bits()
             | Self::POLL_ADD.bits();
@@ -30,7 +33,7 @@ bitflags::bitflags! {
 }
 
 /// Each operation with its code and the kernel that brought it.
-pub(super) const CODES: [(Ops, u8, &str); 11] = [
+pub(super) const CODES: [(Ops, u8, &str); 14] = [
     (Ops::READV, opcode::Readv::CODE, "5.1"),
     (Ops::WRITEV, opcode::Writev::CODE, "5.1"),
     (Ops::FSYNC, opcode::Fsync::CODE, "5.1"),
@@ -40,7 +43,10 @@ pub(super) const CODES: [(Ops, u8, &str); 11] = [
     (Ops::WRITE, opcode::Write::CODE, "5.6"),
     (Ops::OPENAT, opcode::OpenAt::CODE, "5.6"),
     (Ops::CLOSE, opcode::Close::CODE, "5.6"),
+    (Ops::FALLOCATE, opcode::Fallocate::CODE, "5.6"),
     (Ops::UNLINKAT, opcode::UnlinkAt::CODE, "5.11"),
+    (Ops::RENAMEAT, opcode::RenameAt::CODE, "5.11"),
+    (Ops::MKDIRAT, opcode::MkDirAt::CODE, "5.15"),
     (Ops::FTRUNCATE, opcode::Ftruncate::CODE, "6.9"),
 ];
 
@@ -78,10 +84,16 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
             };
             (Ops::FSYNC, opcode::Fsync::new(Fd(raw(file))).flags(flags).build())
         }
-        Op::Open { name, flags } => {
-            let entry = opcode::OpenAt::new(Fd(root), name.ptr.cast())
-                .flags(open_flags(flags).bits().cast_signed())
-                .mode(MODE.bits())
+        Op::Open { name, flags, mode: bits } => {
+            let (name, flags) = if flags.contains(OpenFlags::TEMPORARY) {
+                // Under a name it takes two calls.
+                (c".".as_ptr(), UNNAMED.filter(|_| !flags.contains(OpenFlags::CREATE))?)
+            } else {
+                (name.ptr.cast(), open_flags(flags))
+            };
+            let entry = opcode::OpenAt::new(Fd(root), name)
+                .flags(flags.bits().cast_signed())
+                .mode(mode(bits).bits())
                 .build();
             (Ops::OPENAT, entry)
         }
@@ -89,12 +101,28 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         Op::Truncate { file, len } => {
             (Ops::FTRUNCATE, opcode::Ftruncate::new(Fd(raw(file)), len).build())
         }
+        Op::Allocate { file, at, len } => {
+            (Ops::FALLOCATE, opcode::Fallocate::new(Fd(raw(file)), len).offset(at).build())
+        }
         Op::Remove { name } => {
             (Ops::UNLINKAT, opcode::UnlinkAt::new(Fd(root), name.ptr.cast()).build())
         }
+        Op::RemoveDirectory { name } => {
+            let entry = opcode::UnlinkAt::new(Fd(root), name.ptr.cast());
+            (Ops::UNLINKAT, entry.flags(libc::AT_REMOVEDIR).build())
+        }
+        Op::Rename { from, to } => {
+            let (from, to) = (from.ptr.cast(), to.ptr.cast());
+            (Ops::RENAMEAT, opcode::RenameAt::new(Fd(root), from, Fd(root), to).build())
+        }
+        Op::MakeDirectory { name } => {
+            let entry = opcode::MkDirAt::new(Fd(root), name.ptr.cast());
+            (Ops::MKDIRAT, entry.mode(mode(DIRECTORY_MODE).bits()).build())
+        }
         Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
-        // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer: `fstat` does not.
-        Op::Stat { .. } | Op::Size { .. } => return None,
+        // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer: `fstat` and `fstatat`
+        // do not. No ring reads directories.
+        Op::Stat { .. } | Op::Size { .. } | Op::Look { .. } | Op::List { .. } => return None,
     };
     ops.contains(needs).then_some(entry)
 }

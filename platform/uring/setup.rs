@@ -29,7 +29,7 @@ use io_uring::{IoUring, Probe};
 use super::doorbell::Bell;
 use super::entry::{CODES, Ops};
 use super::{Uring, code};
-use crate::unix::{BYTES_PER_CALL, Files, MODE, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
+use crate::unix::{BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
 use crate::{Errno, Limits, Report, Ring, Setup, SetupError};
 
 /// Entries of the submission queue: more are pushed only after a submit anyway.
@@ -270,7 +270,6 @@ pub(super) fn assemble(
         format!("{sq} submission entries"),
         format!("{cq} completion entries"),
         format!("opcodes {}", names_of(able.ops)),
-        format!("files created with mode {:04o}", MODE.bits()),
     ];
     if able.timeouts {
         chosen.push("feature EXT_ARG".into());
@@ -296,6 +295,7 @@ pub(super) fn assemble(
             may_block: true,
             executes_at_submit: false,
             one_handle_per_file: false,
+            syncs_directories: true,
             write_call_cost: WRITE_CALL_COST,
             read_call_cost: 0,
         },

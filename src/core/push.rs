@@ -51,6 +51,7 @@ fn open_flags(options: OpenOptions) -> OpenFlags {
     flags.set(OpenFlags::WRITE, options.write);
     flags.set(OpenFlags::CREATE, options.create || options.create_new);
     flags.set(OpenFlags::EXCLUSIVE, options.create_new);
+    flags.set(OpenFlags::NO_FOLLOW, options.no_follow);
     flags
 }
 
@@ -219,7 +220,7 @@ impl State {
                 let mut flags = open_flags(naming.options);
                 // Whoever reads first must not keep those who write later from it.
                 flags.set(OpenFlags::WRITE, flags.contains(OpenFlags::WRITE) || one_handle);
-                Op::Open { name, flags }
+                Op::Open { name, flags, mode: naming.options.mode }
             }
         }
     }
@@ -238,9 +239,11 @@ pub(crate) enum Now<'a> {
 /// Has the calling thread do it.
 pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
     let op = match now {
-        Now::Open(naming) => {
-            Op::Open { name: naming.platform_name(), flags: open_flags(naming.options) }
-        }
+        Now::Open(naming) => Op::Open {
+            name: naming.platform_name(),
+            flags: open_flags(naming.options),
+            mode: naming.options.mode,
+        },
         Now::Stat(file, stat) => Op::Stat { file, stat },
         Now::Size(file) => Op::Size { file },
         Now::Truncate(file, len) => Op::Truncate { file, len },

@@ -90,7 +90,7 @@ impl Path {
 
 fn open(ring: &mut Uring, name: &str, flags: OpenFlags) -> Result<Handle, Errno> {
     let path = Path::new(name);
-    let number = run(ring, Op::Open { name: path.name(), flags })?;
+    let number = run(ring, Op::Open { name: path.name(), flags, mode: 0o644 })?;
     Ok(Handle(u32::try_from(number).expect("a descriptor")))
 }
 

@@ -164,7 +164,8 @@ fn direct_calls_answer_like_the_ring() {
     // SAFETY: what the operations below point to outlives these calls.
     let call = |op| unsafe { direct.call(&op) };
     let path = Path::new("file");
-    let opened = call(Op::Open { name: path.name(), flags: RW_NEW }).expect("a new file");
+    let opened =
+        call(Op::Open { name: path.name(), flags: RW_NEW, mode: 0o644 }).expect("a new file");
     let file = Handle(u32::try_from(opened).expect("a descriptor"));
     assert_eq!(call(Op::Write { file, at: 2, span: source(b"abc") }), Ok(3));
     let parts = [source(b"de"), source(b"f")];

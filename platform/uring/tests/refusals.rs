@@ -215,7 +215,7 @@ fn the_report_says_what_is_in_use_and_what_is_not() {
     let report = ring.report();
     assert_eq!(report.backend, "uring");
     let chosen = report.chosen.join("\n");
-    for words in ["256 submission", "512 completion", "CQSIZE", "READV", "mode 0644"] {
+    for words in ["256 submission", "512 completion", "CQSIZE", "READV", "RENAMEAT"] {
         assert!(chosen.contains(words), "{chosen}");
     }
 

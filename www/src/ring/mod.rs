@@ -102,7 +102,8 @@ impl Driver {
     pub(crate) async fn open(&mut self, name: &str, flags: OpenFlags) -> Result<Handle, Errno> {
         let text = format!("{name}\0");
         // SAFETY: `text` lives to the end of this function, which is run to its end.
-        let handle = unsafe { self.run(Op::Open { name: name_of(&text), flags }).await }?;
+        let handle =
+            unsafe { self.run(Op::Open { name: name_of(&text), flags, mode: 0o644 }).await }?;
         Ok(Handle(u32::try_from(handle).expect("a handle's number")))
     }
 

@@ -180,7 +180,7 @@ pub(super) async fn direct_calls() -> Outcome {
     same("truncate", call(Op::Truncate { file, len: 4 }), Ok(0))?;
     same("size", call(Op::Size { file }), Ok(4))?;
     let name = crate::ring::name_of("b\0");
-    same("open", call(Op::Open { name, flags: CREATE }), Err(Errno::AGAIN))?;
+    same("open", call(Op::Open { name, flags: CREATE, mode: 0o644 }), Err(Errno::AGAIN))?;
     same("remove", call(Op::Remove { name }), Err(Errno::AGAIN))?;
     same("close", call(Op::Close { file }), Ok(0))?;
     same("size after close", call(Op::Size { file }), Err(Errno::BADF))

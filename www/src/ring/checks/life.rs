@@ -40,7 +40,7 @@ pub(super) async fn cancel_asks_in_vain() -> Outcome {
     same("nothing like that", none, Err(Errno::NOENT))?;
     let text = "a\0";
     // SAFETY: the text is static.
-    let open = unsafe { d.push(Op::Open { name: name_of(text), flags: CREATE }) };
+    let open = unsafe { d.push(Op::Open { name: name_of(text), flags: CREATE, mode: 0o644 }) };
     let cancel = d.plain(Op::Cancel { target: open }).await;
     same("under way", cancel, Err(Errno::ALREADY))?;
     let file = fine("the open itself", d.finish(open).await)?;
@@ -96,7 +96,7 @@ pub(super) async fn a_late_open_is_closed() -> Outcome {
     fine("close", d.plain(Op::Close { file }).await)?;
     let text = String::from("a\0");
     // SAFETY: the text lives until the ring is gone.
-    unsafe { d.push(Op::Open { name: name_of(&text), flags: WRITE }) };
+    unsafe { d.push(Op::Open { name: name_of(&text), flags: WRITE, mode: 0o644 }) };
     fine("submit", d.ring.submit())?;
     // What outlives the ring must not keep the file.
     let direct = d.direct();
@@ -110,7 +110,7 @@ pub(super) async fn a_late_open_is_closed() -> Outcome {
 pub(super) async fn an_unreaped_open_is_closed() -> Outcome {
     let mut d = driver();
     // SAFETY: the text is static.
-    unsafe { d.push(Op::Open { name: name_of("a\0"), flags: CREATE }) };
+    unsafe { d.push(Op::Open { name: name_of("a\0"), flags: CREATE, mode: 0o644 }) };
     fine("submit", d.ring.submit())?;
     d.turn().await;
     // What outlives the ring must not keep the file.
