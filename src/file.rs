@@ -6,7 +6,7 @@ use std::sync::Arc;
 use littoral_platform::SyncKind;
 
 use crate::core::{Core, Held, Key, Opened};
-use crate::{Buffer, Completion, Error, ErrorKind, Operation, Result, Shared, Vector};
+use crate::{Buffer, Completion, Error, ErrorKind, Intent, Operation, Result, Shared, Vector};
 
 /// An open file. All offsets and sizes are bytes.
 ///
@@ -31,6 +31,24 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
 
     /// Writes the concatenation of `from` at `at`, as one [`pwrite`](File::pwrite) of it.
     fn pwritev(&self, at: u64, from: Vector) -> Completion<()>;
+
+    /// As [`pwrite`](File::pwrite), with what it is asked for beyond writing.
+    ///
+    /// ```
+    /// use littoral::{Config, Intent, OpenOptions, start, wait};
+    /// # fn main() -> littoral::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+    /// let log = wait(&*io, io.open("log", OpenOptions::new().create(true)))?;
+    /// // One operation: when it ends well, the record is on the disk.
+    /// wait(&*io, log.pwrite_with(0, b"committed".into(), Intent::new().durable(true)))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn pwrite_with(&self, at: u64, from: Shared, intent: Intent) -> Completion<()>;
+
+    /// As [`pwritev`](File::pwritev), with what it is asked for beyond writing.
+    fn pwritev_with(&self, at: u64, from: Vector, intent: Intent) -> Completion<()>;
 
     /// Makes every write and truncate that was submitted before it durable, finished or not. Fails
     /// with [`WriteLost`](crate::ErrorKind::WriteLost), and does not flush, if one of them failed
@@ -124,28 +142,36 @@ impl File for RingFile {
     fn pread(&self, at: u64, into: Buffer) -> Completion<Buffer> {
         let operation = Operation::Pread;
         self.start(operation, false, |core, file| {
-            core.transfer(operation, file, at, Held::Read(into))
+            core.transfer(operation, file, at, Held::Read(into), Intent::new())
         })
     }
 
     fn preadv(&self, at: u64, into: Vec<Buffer>) -> Completion<Vec<Buffer>> {
         let operation = Operation::Preadv;
         self.start(operation, false, |core, file| {
-            core.transfer(operation, file, at, Held::ReadMany(into))
+            core.transfer(operation, file, at, Held::ReadMany(into), Intent::new())
         })
     }
 
     fn pwrite(&self, at: u64, from: Shared) -> Completion<()> {
-        let operation = Operation::Pwrite;
-        self.start(operation, true, |core, file| {
-            core.transfer(operation, file, at, Held::Write(from))
-        })
+        self.pwrite_with(at, from, Intent::new())
     }
 
     fn pwritev(&self, at: u64, from: Vector) -> Completion<()> {
+        self.pwritev_with(at, from, Intent::new())
+    }
+
+    fn pwrite_with(&self, at: u64, from: Shared, intent: Intent) -> Completion<()> {
+        let operation = Operation::Pwrite;
+        self.start(operation, true, |core, file| {
+            core.transfer(operation, file, at, Held::Write(from), intent)
+        })
+    }
+
+    fn pwritev_with(&self, at: u64, from: Vector, intent: Intent) -> Completion<()> {
         let operation = Operation::Pwritev;
         self.start(operation, true, |core, file| {
-            core.transfer(operation, file, at, Held::WriteMany(from))
+            core.transfer(operation, file, at, Held::WriteMany(from), intent)
         })
     }
 

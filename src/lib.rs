@@ -42,7 +42,7 @@ pub use file::File;
 pub use io::{Clock, Io, Statistics, Status, Step, start, start_on};
 pub use littoral_platform as platform;
 pub use littoral_platform::{Errno, Limits, Report, SyncKind};
-pub use options::{Config, OpenOptions, Wait};
+pub use options::{Config, Intent, OpenOptions, Wait};
 
 /// The README's program, compiled. (The crate page's, above, is the same one, and runs.)
 #[cfg(doctest)]

@@ -78,6 +78,37 @@ impl OpenOptions {
     }
 }
 
+/// What one write is asked for beyond writing.
+///
+/// An intent holds on every platform; where a platform has no shorter way, it is met by several
+/// calls within the one operation.
+///
+/// ```
+/// use littoral::Intent;
+/// assert_ne!(Intent::new().durable(true), Intent::default());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    pub(crate) durable: bool,
+}
+
+impl Intent {
+    /// Nothing beyond writing.
+    #[must_use]
+    pub const fn new() -> Intent {
+        Intent { durable: false }
+    }
+
+    /// The write ends when its bytes are durable, as if a
+    /// [`SyncKind::Data`](crate::SyncKind::Data) for it alone came with it. Until then nothing of
+    /// it is [confirmed](crate::Error::confirmed).
+    #[must_use]
+    pub const fn durable(mut self, durable: bool) -> Intent {
+        self.durable = durable;
+        self
+    }
+}
+
 /// How to start a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {

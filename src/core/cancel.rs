@@ -48,7 +48,7 @@ impl State {
             }
             (_, Operation::Shutdown) => self.shutdowns.retain(|&waiting| waiting != index),
             // A barrier lets go of it in `finish`.
-            (_, Operation::Sync) => self.leave_line(index),
+            _ if slot.file != NONE => self.leave_line(index),
             _ => {}
         }
         self.fail(index, ErrorKind::Cancelled);

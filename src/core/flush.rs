@@ -10,13 +10,13 @@
 //! not in the ring ends as `SyncLost`, and so does whatever comes until that is acknowledged. What
 //! the ring has already ends by itself. A flush that never ran leaves nothing.
 
-use littoral_platform::{Errno, Op};
+use littoral_platform::{Errno, Op, SyncKind};
 
 use super::Core;
 use super::barrier::Class;
 use super::held::{Opened, Value};
 use super::state::{State, is_transient};
-use super::table::{NONE, Stage};
+use super::table::{NONE, Phase, Slot, Stage};
 use crate::{Error, ErrorKind, Operation};
 
 /// The flushes of one file.
@@ -52,6 +52,13 @@ impl Line {
     }
 }
 
+impl Slot {
+    /// Whether its entry is a flush.
+    pub(crate) fn is_flush(&self) -> bool {
+        self.operation == Operation::Sync || self.phase == Phase::Flush
+    }
+}
+
 impl State {
     /// The flush of a chain. Members that must not be told that all is well end here.
     pub(crate) fn flush_entry(&mut self, head: u32) -> Option<Op> {
@@ -70,7 +77,12 @@ impl State {
         }
         let mut covered = Vec::new();
         for member in chain {
-            match self.lost_before(file, member) {
+            let lost = match self.slots[member].operation {
+                Operation::Sync => self.lost_before(file, member),
+                // A durable write speaks for itself only.
+                _ => None,
+            };
+            match lost {
                 Some(lost) => {
                     let error = self.describe(member, lost);
                     self.finish(member, Err(error));
@@ -113,9 +125,35 @@ impl State {
             self.poison(file, error);
         }
         for member in members {
-            self.ended(member, result.map(|_| Value::Unit));
+            match result {
+                Err(code) if self.slots[member].phase == Phase::Flush => {
+                    let error = Error::from_code(code, self.slots[member].operation);
+                    let error = error.because("it was written, but its flush failed");
+                    self.fail_as(member, code, error);
+                }
+                _ => self.ended(member, result.map(|_| Value::Unit)),
+            }
         }
         self.flush_over(file, head);
+    }
+
+    /// A durable write has written all of its bytes: they are flushed, with what waits for a flush
+    /// as well, and before everything that was never pushed.
+    pub(crate) fn flush_write(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        (slot.phase, slot.retries, slot.sync_kind) = (Phase::Flush, 0, SyncKind::Data);
+        if slot.cancelled {
+            self.fail(index, ErrorKind::Cancelled);
+        } else if self.join_sync(index) {
+            let slot = &mut self.slots[index];
+            slot.stage = Stage::Member;
+            let head = slot.head;
+            self.queue.promote(head);
+        } else {
+            self.requeue(index);
+        }
+        // One that was in the ring when another flush failed may have been marked clean with it.
+        self.end_changes(self.slots[index].file);
     }
 
     /// The flush of `head` is not in the ring any more: those who waited for that go together.
@@ -123,6 +161,10 @@ impl State {
         let Some(entry) = self.files.try_get(file) else { return };
         for waiting in entry.flushes.end(head) {
             self.enqueue(waiting);
+            if self.slots[waiting].phase == Phase::Flush {
+                let head = self.slots[waiting].head;
+                self.queue.promote(head);
+            }
         }
     }
 

@@ -20,9 +20,9 @@ impl State {
     pub(crate) fn enqueue(&mut self, index: u32) {
         let slot = &self.slots[index];
         let joined = match slot.operation {
+            _ if slot.is_flush() => self.join_sync(index),
             Operation::Pread | Operation::Preadv => self.join_transfer(index, 0),
             Operation::Pwrite | Operation::Pwritev => self.join_transfer(index, 1),
-            Operation::Sync => self.join_sync(index),
             _ => false,
         };
         if joined {
@@ -45,7 +45,8 @@ impl State {
             (slot.file, slot.at, slot.total)
         };
         let tail = core::mem::replace(&mut self.files.get(file).tails[direction], index);
-        if tail == NONE || self.slots[tail].end() != at {
+        let durable = self.slots[index].durable;
+        if tail == NONE || self.slots[tail].end() != at || self.slots[tail].durable != durable {
             return false;
         }
         let head = self.slots[tail].head;
@@ -60,7 +61,7 @@ impl State {
         true
     }
 
-    fn join_sync(&mut self, index: u32) -> bool {
+    pub(crate) fn join_sync(&mut self, index: u32) -> bool {
         let file = self.slots[index].file;
         let queued = &mut self.files.get(file).queued_sync;
         let head = *queued;

@@ -42,6 +42,14 @@ impl Queue {
         self.fresh.push_back(slot);
     }
 
+    /// What was never pushed goes on as one that was.
+    pub(crate) fn promote(&mut self, slot: u32) {
+        if let Some(at) = self.fresh.iter().position(|&waiting| waiting == slot) {
+            self.fresh.remove(at);
+            self.continuations.push_back(slot);
+        }
+    }
+
     pub(crate) fn has_urgent(&self) -> bool {
         !self.urgent.is_empty()
     }
@@ -130,6 +138,16 @@ mod tests {
         assert_eq!(queue.take(false), None);
         queue.put_back(Item::Slot(1));
         assert_eq!(drain(&mut queue), [1, 1, 2].map(Item::Slot));
+    }
+
+    #[test]
+    fn what_is_promoted_goes_before_newcomers() {
+        let mut queue = Queue::default();
+        (1..4).for_each(|slot| queue.admit(slot));
+        queue.resume(7);
+        queue.promote(2);
+        queue.promote(7);
+        assert_eq!(drain(&mut queue), [7, 2, 1, 3].map(Item::Slot));
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl State {
         let Item::Slot(slot) = item else { return false };
         let slot = &self.slots[slot];
         !self.limits.executes_at_submit
-            && slot.phase == Phase::Main
+            && matches!(slot.phase, Phase::Main | Phase::Flush)
             && matches!(slot.operation, Pread | Preadv | Pwrite | Pwritev | Sync)
     }
 
@@ -153,6 +153,7 @@ impl State {
     fn operation_entry(&mut self, index: u32) -> Option<Op> {
         let slot = &self.slots[index];
         match (slot.operation, slot.phase) {
+            (Operation::Sync, _) | (_, Phase::Flush) => self.flush_entry(index),
             (Operation::Pread | Operation::Preadv, Phase::AtEnd) | (Operation::Size, _) => {
                 Some(Op::Size { file: self.handle(slot.file, false) })
             }
@@ -162,7 +163,6 @@ impl State {
                 let (file, len) = (slot.file, slot.at);
                 Some(Op::Truncate { file: self.handle(file, true), len })
             }
-            (Operation::Sync, _) => self.flush_entry(index),
             _ => Some(self.naming_entry(index)),
         }
     }

@@ -64,11 +64,11 @@ impl State {
             return;
         }
         match (self.slots[slot].operation, self.slots[slot].phase) {
+            (Sync, _) | (_, Phase::Flush) => self.flushed(slot, cqe.result),
             (Pread | Preadv, Phase::AtEnd) => self.end_known(slot, cqe.result),
             (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
             (Size, _) => self.ended(slot, cqe.result.map(Value::Size)),
             (Truncate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
-            (Sync, _) => self.flushed(slot, cqe.result),
             _ => self.named(slot, cqe.result),
         }
     }
@@ -94,7 +94,7 @@ impl State {
     /// Issues the same once more, but for members that are not wanted any longer.
     fn retry(&mut self, head: u32) {
         self.statistics.retried += 1;
-        if self.slots[head].operation == Operation::Sync {
+        if self.slots[head].is_flush() {
             self.flush_over(self.slots[head].file, head);
         }
         self.slots[head].retries += 1;
@@ -179,6 +179,10 @@ impl State {
     fn complete_transfer(&mut self, slot: u32) {
         let slot_ref = &mut self.slots[slot];
         let value = if matches!(slot_ref.operation, Operation::Pwrite | Operation::Pwritev) {
+            if slot_ref.durable {
+                self.flush_write(slot);
+                return;
+            }
             Value::Unit
         } else {
             core::mem::take(&mut slot_ref.held).read_value(slot_ref.done)

@@ -168,7 +168,8 @@ impl State {
             _ => error,
         };
         if matches!(slot.operation, Operation::Pwrite | Operation::Pwritev) {
-            error.confirmed_to(slot.done)
+            // What a durable write has written counts when it is flushed, and then it has ended.
+            error.confirmed_to(if slot.durable { 0 } else { slot.done })
         } else {
             error
         }
@@ -181,7 +182,11 @@ impl State {
     }
 
     pub(crate) fn fail_with(&mut self, slot: u32, code: Errno) {
-        let mut error = Error::from_code(code, self.slots[slot].operation);
+        self.fail_as(slot, code, Error::from_code(code, self.slots[slot].operation));
+    }
+
+    /// Ends with an error that says more than its code.
+    pub(crate) fn fail_as(&mut self, slot: u32, code: Errno, mut error: Error) {
         if self.slots[slot].cancelled && is_transient(code) {
             // It would have been tried again, had nobody asked for its end.
             error = error.of_kind(ErrorKind::Cancelled);

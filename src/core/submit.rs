@@ -11,7 +11,7 @@ use super::barrier::Class;
 use super::held::{Held, Naming, Opened, Value};
 use super::table::{Gate, Key, NONE};
 use super::writev::Parts;
-use crate::{Error, ErrorKind, OpenOptions, Operation};
+use crate::{Error, ErrorKind, Intent, OpenOptions, Operation};
 
 /// Bytes of a name, and of one component of it.
 const NAME_MAX: usize = 1024;
@@ -39,6 +39,7 @@ impl Core {
         opened: &Opened,
         at: u64,
         held: Held,
+        intent: Intent,
     ) -> Result<Key, Error> {
         let write = matches!(operation, Operation::Pwrite | Operation::Pwritev);
         let total: u64 = (0..held.count()).map(|part| held.part(part).span.len as u64).sum();
@@ -64,7 +65,7 @@ impl Core {
             state.finish(index, Ok(value));
         } else {
             let slot = &mut state.slots[index];
-            (slot.at, slot.total) = (at, total);
+            (slot.at, slot.total, slot.durable) = (at, total, intent.durable);
             state.admit(index, if write { Class::Write } else { Class::Read });
         }
         let key = state.key(index);

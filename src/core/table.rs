@@ -43,6 +43,8 @@ pub(crate) enum Phase {
     Identify,
     /// A prepared file is removed by cutting it to nothing.
     Empty,
+    /// A durable write has written: its bytes are flushed.
+    Flush,
 }
 
 /// How an operation stands with its file's barrier.
@@ -91,6 +93,8 @@ pub(crate) struct Slot {
     pub(crate) stalls: u8,
     pub(crate) cancelled: bool,
     pub(crate) detached: bool,
+    /// Of a write: it ends when its bytes are flushed.
+    pub(crate) durable: bool,
     /// The chain of slots that travel together: the first, and the next.
     pub(crate) head: u32,
     pub(crate) next: u32,
@@ -125,6 +129,7 @@ impl Slot {
             stalls: 0,
             cancelled: false,
             detached: false,
+            durable: false,
             head: NONE,
             next: NONE,
             chain_bytes: 0,
