@@ -48,8 +48,11 @@ struct Pipe(PathBuf);
 
 impl Pipe {
     /// The open that waits.
-    const OPEN: Op =
-        Op::Open { name: Name { ptr: c"pipe".as_ptr().cast(), len: 4 }, flags: OpenFlags::empty() };
+    const OPEN: Op = Op::Open {
+        name: Name { ptr: c"pipe".as_ptr().cast(), len: 4 },
+        flags: OpenFlags::empty(),
+        mode: 0,
+    };
 
     fn new(folder: &TempDir) -> Pipe {
         let path = folder.path().join("pipe");

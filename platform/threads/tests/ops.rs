@@ -13,7 +13,8 @@ fn every_operation_does_the_same_in_the_pool_and_at_once() {
             // SAFETY: what the entries of this test point to outlives the call.
             if at_once { unsafe { pump.direct.call(&op) } } else { pump.one(op) }
         };
-        let file = run(Op::Open { name: name(c"file"), flags: create() }).expect("a new file");
+        let file = run(Op::Open { name: name(c"file"), flags: create(), mode: 0o644 })
+            .expect("a new file");
         let file = Handle(u32::try_from(file).expect("a descriptor"));
         let (mut one, mut two) = (*b"lit", *b"toral");
         let spans = [source(&one), source(&two)];
@@ -39,7 +40,7 @@ fn every_operation_does_the_same_in_the_pool_and_at_once() {
         assert_eq!(run(Op::Remove { name: name(c"file") }), Err(Errno::NOENT));
         assert_eq!(run(Op::Close { file }), Ok(0));
         assert_eq!(run(Op::Size { file: Handle(1 << 20) }), Err(Errno::BADF));
-        let missing = Op::Open { name: name(c"file"), flags: OpenFlags::empty() };
+        let missing = Op::Open { name: name(c"file"), flags: OpenFlags::empty(), mode: 0 };
         assert_eq!(run(missing), Err(Errno::NOENT));
     }
 }
