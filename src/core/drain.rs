@@ -76,10 +76,14 @@ impl Core {
             if !state.limits.may_block && idle_rounds > ROUNDS_WITHOUT_WAITING {
                 return;
             }
-            if state.in_flight > 0 && state.limits.may_block {
-                let left = core::time::Duration::from_nanos(deadline - now);
-                let state = self.lead(state, Some(left));
-                drop(state);
+            if state.limits.may_block {
+                let left = Some(core::time::Duration::from_nanos(deadline - now));
+                // With nothing in flight, the ring refused everything: it is asked again.
+                drop(if state.in_flight > 0 {
+                    self.lead(state, left)
+                } else {
+                    self.pause(state, idle_rounds, left)
+                });
             }
         }
     }

@@ -286,6 +286,10 @@ impl Core {
                 state.leftovers.push(Leftover::Notify(notify));
             }
             state.disown(key.slot);
+            if state.slots[key.slot].operation == Operation::Room {
+                // Who does not wait any more holds up nobody behind him.
+                state.cancel(key);
+            }
         }
         self.leave(state);
     }

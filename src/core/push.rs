@@ -92,18 +92,20 @@ impl State {
 
     /// Hands to the platform what was pushed.
     pub(crate) fn submit(&mut self) {
-        if let Some(ring) = &mut self.ring
-            && ring.unsubmitted() > 0
-            && let Err(code) = ring.submit()
-        {
-            self.submit_failed(code);
+        let Some(ring) = &mut self.ring else { return };
+        let submitted = if ring.unsubmitted() > 0 { ring.submit() } else { Ok(()) };
+        match submitted {
+            Ok(()) => self.submits_refused = 0,
+            Err(code) => self.submit_failed(code),
         }
     }
 
     /// Tells a ring that is busy, and reaped next, from one that is dead.
     pub(crate) fn submit_failed(&mut self, code: Errno) {
-        if !matches!(code, Errno::AGAIN | Errno::BUSY | Errno::INTR | Errno::TIMEDOUT) {
-            self.ring_lost(code);
+        match code {
+            Errno::AGAIN | Errno::BUSY => self.submits_refused += 1,
+            Errno::INTR | Errno::TIMEDOUT => {}
+            code => self.ring_lost(code),
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct State {
     /// Entries in the ring: in all, and of operations.
     pub(crate) in_flight: u32,
     pub(crate) ordinary_in_flight: u32,
+    /// How often in a row the platform had no room for what was submitted.
+    pub(crate) submits_refused: u32,
     /// The cancels and closes among them.
     pub(crate) aside: Vec<Tag>,
     pub(crate) sequence: u64,
@@ -92,6 +94,7 @@ impl State {
             unfinished: 0,
             in_flight: 0,
             ordinary_in_flight: 0,
+            submits_refused: 0,
             aside: Vec::new(),
             sequence: 0,
             delivered: 0,

@@ -182,7 +182,7 @@ impl Core {
                     if refusals > REFUSALS_MAX {
                         state.ring_lost(Errno::BUSY);
                     }
-                    state
+                    self.pause(state, refusals, left)
                 } else {
                     // Another thread leads, or what is missing is for another thread to do.
                     self.follow(state, left)
@@ -197,10 +197,37 @@ impl Core {
     /// Waits for the ring, submitting on the way what was pushed.
     pub(crate) fn lead<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        state: MutexGuard<'a, State>,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
+        let refused = state.submits_refused;
+        if refused > 0 {
+            // Submitting again at once would be refused again: what is in flight has to end first.
+            let mut state = self.pause(state, refused, timeout);
+            state.submit();
+            return state;
+        }
         let unsubmitted = state.ring.as_ref().map_or(0, |ring| ring.unsubmitted());
+        self.wait_for_ring(state, unsubmitted, timeout)
+    }
+
+    /// Waits for the ring a little longer each time, up to a millisecond, and submits nothing.
+    pub(crate) fn pause<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        times: u32,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let pause = Duration::from_micros(1 << times.min(10));
+        self.wait_for_ring(state, 0, Some(timeout.map_or(pause, |left| left.min(pause))))
+    }
+
+    fn wait_for_ring<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        unsubmitted: u32,
+        timeout: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
         state.leader = true;
         drop(state);
         let waited = match &*self.platform() {
