@@ -11,11 +11,12 @@ usage="usage: ./build.sh demo | test | bench native|web|instructions | www | lin
 usage+="; --help after a command tells more"
 case ${1:-} in
   demo | test | bench | www | lint)
-    bash tests/harness/setup.sh base >/dev/null || {
-      status=$?
-      echo "$1: missing: set-up is incomplete, the last line above says what to install"
+    status=0
+    said=$(bash tests/harness/setup.sh base) || status=$?
+    if [[ $status != 0 ]]; then
+      echo "$1: missing: $(sed -n 's/^MISSING=//p' <<<"$said")"
       exit "$status"
-    }
+    fi
     exec node tests/harness/main.mjs "$@"
     ;;
   setup)
@@ -24,10 +25,10 @@ case ${1:-} in
       exit 2
     }
     status=0
-    bash tests/harness/setup.sh "${@:2}" base web browser firefox gates >/dev/null || status=$?
+    said=$(bash tests/harness/setup.sh "${@:2}" base web browser firefox gates oldest) || status=$?
     case $status in
       0) echo "setup: ready" ;;
-      *) echo "setup: incomplete, the line above says what is missing" ;;
+      *) echo "setup: missing: $(sed -n 's/^MISSING=//p' <<<"$said")" ;;
     esac
     exit "$status"
     ;;

@@ -24,6 +24,11 @@ export async function hasPackage(name) {
   return (await workspace()).packages.some((found) => found.name === name);
 }
 
+/** The folder for builds of a kind of their own, below the one that cargo uses here. */
+export async function targetFolder(name) {
+  return join((await workspace()).target_directory, name);
+}
+
 /** What a build for WASM needs in its environment, from setup.sh's answers. */
 export function wasmEnv(tools) {
   return tools.WASM_RUSTC === undefined

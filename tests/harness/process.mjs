@@ -12,20 +12,24 @@ process.on('exit', () => {
 /**
  * Runs a program to its end and gives `{ status, lines }`: its exit status (a name where a signal
  * ended it) and, with `onLine` or `capture`, what it printed. Otherwise its stdout joins our
- * stderr: our own stdout belongs to the one closing line. A program that prints nothing for
- * `quietSeconds` is killed. `onStart` gets the child.
+ * stderr: our own stdout belongs to the one closing line. What it says on stderr is shown, or with
+ * `quiet` kept as `talk`. A program that prints nothing for `quietSeconds` is killed. `onStart` gets
+ * the child.
  */
 export async function run(command, args, options = {}) {
-  const { cwd = root, env = {}, onLine, capture = false, quietSeconds, onStart } = options;
+  const { cwd = root, env = {}, onLine, capture = false, quiet = false } = options;
+  const { quietSeconds, onStart } = options;
   const reads = capture || onLine !== undefined;
   const child = spawn(command, args, {
     cwd,
     env: { ...process.env, ...env },
-    stdio: ['ignore', reads ? 'pipe' : 2, 'inherit'],
+    stdio: ['ignore', reads ? 'pipe' : 2, quiet ? 'pipe' : 'inherit'],
   });
   alive.add(child);
   onStart?.(child);
   const lines = [];
+  const talk = [];
+  if (quiet) createInterface({ input: child.stderr }).on('line', (line) => talk.push(line));
   let timer;
   let silent = false;
   const heard = () => {
@@ -50,7 +54,7 @@ export async function run(command, args, options = {}) {
   });
   clearTimeout(timer);
   alive.delete(child);
-  return { status: silent ? `no output for ${quietSeconds} s` : status, lines };
+  return { status: silent ? `no output for ${quietSeconds} s` : status, lines, talk };
 }
 
 /** Runs a program that must succeed and gives what it printed. */

@@ -1,8 +1,16 @@
 // The test of the harness: it is run as a user runs it, once whole and once for each way in which
 // something can be wrong, and must say so every time.
 
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { root, scratch } from './paths.mjs';
 import { run } from './process.mjs';
 import { say } from './progress.mjs';
@@ -50,6 +58,21 @@ const CASES = [
     line: /^test: missing: chromium went away/,
     report: 'test',
   },
+  {
+    name: 'no Firefox here',
+    args: ['test', '--only', 'ring firefox'],
+    path: () => pathWithout(/^(firefox.*|apt-get)$/),
+    status: 3,
+    line: /^test: missing: firefox-esr; /,
+    report: 'test',
+  },
+  {
+    name: 'a Rust that is too old',
+    args: ['lint'],
+    path: () => `${fakeRust('1.80.1')}${delimiter}${process.env.PATH}`,
+    status: 3,
+    line: /^lint: missing: Rust 1\.\d+ or newer, this is 1\.80\.1; /,
+  },
   { name: 'an unknown option', args: ['test', '--bogus'], status: 2, line: undefined },
   { name: 'an unknown command', args: ['tset'], status: 2, line: undefined },
   { name: 'an unknown browser', args: ['demo', '--browser', 'lynx'], status: 2, line: undefined },
@@ -58,23 +81,51 @@ const CASES = [
 /** Whether every case ended as it must. */
 export async function selfTest() {
   let ok = true;
-  for (const { name, args, sabotage, status, line, report } of CASES) {
+  for (const { name, args, sabotage, path, status, line, report } of CASES) {
     const folder = join(scratch(), `self-test-${name.replaceAll(' ', '-')}`);
     mkdirSync(folder, { recursive: true });
     const ended = await run('bash', ['build.sh', ...args], {
       cwd: root,
       capture: true,
-      env: { LITTORAL_SABOTAGE: sabotage ?? '', LITTORAL_REPORT_DIR: folder },
+      quiet: true,
+      env: {
+        LITTORAL_SABOTAGE: sabotage ?? '',
+        LITTORAL_REPORT_DIR: folder,
+        PATH: path?.() ?? process.env.PATH,
+      },
     });
     const expected = line === undefined ? ended.lines.length === 0 : oneLineLike(ended.lines, line);
     const written = report === undefined || hasReport(folder, report, ended.lines.at(-1));
     const right = ended.status === status && expected && written;
     const verdict = right ? 'as it must' : 'WRONG';
+    if (!right) ended.talk.forEach((talk) => say(`  ${talk}`));
     say(`harness: ${name}: ${verdict}: ${ended.status} ${ended.lines.join(' | ')}`);
     ok &&= right;
   }
   ok = clauseGate() && ok;
   return (await livePage()) && ok;
+}
+
+/** A PATH to all programs that there are, but for some. */
+function pathWithout(pattern) {
+  const folder = mkdtempSync(join(scratch(), 'path-'));
+  const programs = new Map();
+  for (const from of process.env.PATH.split(delimiter).filter((each) => existsSync(each))) {
+    for (const name of readdirSync(from).filter((each) => !pattern.test(each))) {
+      // The first one of a name is the one that counts.
+      if (!programs.has(name)) programs.set(name, join(from, name));
+    }
+  }
+  for (const [name, file] of programs) symlinkSync(file, join(folder, name));
+  return folder;
+}
+
+/** A folder with a compiler that knows only its own version. */
+function fakeRust(version) {
+  const folder = mkdtempSync(join(scratch(), 'rust-'));
+  const program = `#!/bin/sh\necho "rustc ${version} (00000000 2024-08-06)"\n`;
+  writeFileSync(join(folder, 'rustc'), program, { mode: 0o755 });
+  return folder;
 }
 
 /** The gate of the clauses, on rows made up: each way of not being verified is found, no other. */
@@ -136,6 +187,7 @@ async function livePage() {
   const ended = await run('bash', ['build.sh', 'www', '--no-isolation'], {
     cwd: root,
     capture: true,
+    quiet: true,
     onStart: (child) => {
       server = child;
     },

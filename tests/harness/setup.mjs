@@ -10,7 +10,8 @@ export async function setup(groups) {
   const { status, lines } = await run('bash', [join(harness, 'setup.sh'), ...groups], {
     capture: true,
   });
-  if (status === MISSING) throw new Missing('set-up is incomplete, the last line above says how');
+  const answers = Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
+  if (status === MISSING) throw new Missing(answers.MISSING ?? 'the last line above says what');
   if (status !== 0) throw new Missing(`set-up ended with ${status}`);
-  return Object.fromEntries(lines.map((line) => line.split(/=(.*)/s).slice(0, 2)));
+  return answers;
 }

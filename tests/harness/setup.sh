@@ -4,10 +4,10 @@
 #   setup.sh [--check] GROUP...
 #
 # Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), browser and firefox
-# (the browsers themselves), and gates (what counts instructions). What the caller must know goes to
-# stdout as NAME=VALUE lines, talk goes to stderr. With --check nothing is changed. What is missing
-# and cannot be installed from here ends the script with status 3 and one line on stderr that says
-# what to install.
+# (the browsers themselves), gates (what counts instructions), and oldest (the lowest Rust that is
+# promised, if rustup has it). What the caller must know goes to stdout as NAME=VALUE lines, talk goes
+# to stderr. With --check nothing is changed. What is missing and cannot be installed from here ends
+# the script with status 3 and one line that says what to install, as MISSING=… on stdout too.
 #
 # Why caches are built aside and then renamed: a run may be killed at any time. A folder under its
 # final name is complete, anything else is rubbish and thrown away by the next run.
@@ -21,7 +21,7 @@ groups=()
 for word in "$@"; do
   case $word in
     --check) check=yes ;;
-    base | web | browser | firefox | gates) groups+=("$word") ;;
+    base | web | browser | firefox | gates | oldest) groups+=("$word") ;;
     *)
       echo "setup.sh: unknown group: $word" >&2
       exit 2
@@ -33,6 +33,7 @@ wants() { [[ " ${groups[*]} " == *" $1 "* ]]; }
 say() { echo "setup: $*" >&2; }
 missing() {
   say "missing: $*"
+  echo "MISSING=$*"
   exit 3
 }
 
@@ -149,6 +150,10 @@ wasm_sysroot() { bash "$here/wasm-sysroot.sh" "$1"; }
 
 # --- the groups -------------------------------------------------------------------------------
 
+# The lowest version of Rust that the manifest promises.
+oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
+[[ -n $oldest ]] || missing "rust-version in Cargo.toml"
+
 packages=()
 for group in base browser firefox gates; do
   if wants "$group"; then packages+=("$group"); fi
@@ -157,7 +162,13 @@ install_packages "${packages[@]}"
 
 if wants base; then
   if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
-    missing "Rust 1.90 or newer; install it with rustup (package rustup, or rustup.rs)"
+    missing "Rust $oldest or newer; install it with rustup (package rustup, or rustup.rs)"
+  fi
+  # Cargo would say so as well, for each package and in other words.
+  version=$(rustc -V | cut -d ' ' -f 2)
+  lower=$(printf '%s\n' "$oldest" "${version%%-*}" | sort --version-sort | head -n 1)
+  if [[ $lower != "$oldest" ]]; then
+    missing "Rust $oldest or newer, this is $version; run: rustup update stable"
   fi
   for tool in fmt clippy; do
     cargo "$tool" --version >/dev/null 2>&1 && continue
@@ -198,4 +209,20 @@ if wants web; then
   tool=wasm-bindgen-$bindgen_version-$(rust_key)
   cached "$tool" bindgen
   echo "WASM_BINDGEN=$cache/$tool/bin/wasm-bindgen"
+fi
+
+# A machine without rustup, or without its server, checks with the one compiler it has.
+if wants oldest; then
+  toolchain=$oldest.0
+  step="asking for Rust $toolchain"
+  if command -v rustup >/dev/null; then
+    if [[ $check == no ]] && ! rustc "+$toolchain" -V >/dev/null 2>&1; then
+      say "installing Rust $toolchain, the lowest that Cargo.toml promises"
+      rustup toolchain install "$toolchain" --profile minimal \
+        --target wasm32-unknown-unknown >&2 || say "rustup cannot install it"
+    fi
+    if rustc "+$toolchain" -V >/dev/null 2>&1; then echo "OLDEST_RUST=$toolchain"; fi
+    libdir=$(rustc "+$toolchain" --print target-libdir --target wasm32-unknown-unknown || true)
+    if compgen -G "$libdir/libstd-*.rlib" >/dev/null; then echo "OLDEST_RUST_WASM=yes"; fi
+  fi
 fi

@@ -19,6 +19,7 @@ import {
   ringInBrowser,
   WEB,
 } from './conformance.mjs';
+import { publishStages } from './publish.mjs';
 import { selfTest } from './selftest.mjs';
 import { WRONG } from './outcome.mjs';
 
@@ -30,6 +31,7 @@ export async function test(options, report) {
   report.extra = { seed: options.seed, stages: stages.done, cargo: counts, capabilities: {} };
 
   const workspace = await lintStages(stages, tools);
+  await publishStages(stages, tools);
   await stages.stage('cargo test', () => cargoTest(workspace, counts), { counts: true });
   await stages.stage('gates', () => withinGates(counts, report), { counts: true });
 
@@ -44,7 +46,7 @@ export async function test(options, report) {
 /** What has to be here for the chosen stages; all of it for a whole run. */
 function groups(only) {
   const firefox = only?.every((name) => !name.includes('firefox')) ? [] : ['firefox'];
-  return ['base', 'web', 'browser', 'gates', ...firefox];
+  return ['base', 'web', 'browser', 'gates', 'oldest', ...firefox];
 }
 
 /** The browsers' contexts as lists: those of one browser follow one another, the lists do not. */
