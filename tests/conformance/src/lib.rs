@@ -63,6 +63,8 @@ mod ctx;
 mod exceptions;
 #[cfg(feature = "native")]
 pub mod native;
+#[cfg(all(feature = "native", target_os = "linux"))]
+pub mod restrict;
 mod row;
 mod trace;
 mod verdict;

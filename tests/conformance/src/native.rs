@@ -6,11 +6,12 @@ use core::panic::AssertUnwindSafe;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::Wake;
 use std::thread;
 
@@ -23,6 +24,8 @@ use littoral_platform::{
 use tempfile::TempDir;
 
 use crate::ctx::{Base, Later, Plan, Stage};
+#[cfg(target_os = "linux")]
+use crate::restrict::{mode, started};
 use crate::row::{Place, Row, rows_of_run, selects};
 use crate::verdict::{Extent, Failure, Outcome};
 use crate::{Check, Ctx, Exceptions, Need, checks};
@@ -46,30 +49,27 @@ pub enum Backend {
     FaultyThreads,
     /// The disk in memory, misbehaving.
     FaultySimulated,
+    /// What `littoral::start` gives; rows name what that was.
+    Native,
+    /// The same, misbehaving.
+    FaultyNative,
 }
 
 impl Backend {
-    /// All of them.
-    pub const ALL: [Backend; 6] = [
-        Backend::Uring,
-        Backend::Threads,
-        Backend::Simulated,
-        Backend::FaultyUring,
-        Backend::FaultyThreads,
-        Backend::FaultySimulated,
-    ];
-
     fn is_simulated(self) -> bool {
         matches!(self, Backend::Simulated | Backend::FaultySimulated)
     }
 
-    /// Where its rows come from.
-    #[must_use]
-    pub fn place(self) -> Place {
+    /// Where its rows come from; `used` are the backends that it gave.
+    fn place(self, used: &BTreeSet<&'static str>) -> Place {
+        let is_any = matches!(self, Backend::Native | Backend::FaultyNative) && !used.is_empty();
+        let (faulty, used) = (self == Backend::FaultyNative, used.iter().copied());
+        let used = used.collect::<Vec<_>>().join("+");
+        let used = if faulty { format!("faulty-{used}") } else { used };
         Place {
-            backend: self.to_string(),
+            backend: if is_any { used } else { self.to_string() },
             browser: None,
-            mode: "shared",
+            mode: mode().unwrap_or("shared"),
             shape: "native",
             isolated: false,
         }
@@ -85,6 +85,8 @@ impl fmt::Display for Backend {
             Backend::FaultyUring => "faulty-uring",
             Backend::FaultyThreads => "faulty-threads",
             Backend::FaultySimulated => "faulty-simulated",
+            Backend::Native => "native",
+            Backend::FaultyNative => "faulty-native",
         })
     }
 }
@@ -92,16 +94,28 @@ impl fmt::Display for Backend {
 /// One backend and the storage of one check.
 struct NativeStage {
     backend: Backend,
+    /// What its drivers ran on.
+    used: Used,
     /// Decides what rings do; each driver of a check gets a number of its own from it.
     seed: AtomicU64,
     folder: TempDir,
     disk: Disk,
 }
 
+/// Names of backends, told by the thread of a check.
+type Used = Arc<Mutex<BTreeSet<&'static str>>>;
+
 impl NativeStage {
-    fn new(backend: Backend, seed: u64) -> Outcome<NativeStage> {
+    fn new(backend: Backend, seed: u64, used: Used) -> Outcome<NativeStage> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
-        Ok(NativeStage { backend, seed: AtomicU64::new(seed), folder, disk: Disk::new() })
+        let seed = AtomicU64::new(seed);
+        Ok(NativeStage { backend, used, seed, folder, disk: Disk::new() })
+    }
+
+    /// Notes what the platform gave, and that its report says why.
+    fn started(&self, report: &Report) -> Result<()> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(report.backend);
+        started(report).map_err(|what| SetupError { what, code: Errno::OPNOTSUPP }.into())
     }
 
     fn path(&self, root: &str, name: &str) -> PathBuf {
@@ -143,6 +157,16 @@ impl Stage for NativeStage {
                 let io = littoral::start(config)?;
                 is_uring(&io.capabilities())?;
                 Ok((io, None))
+            }
+            Backend::Native => {
+                let io = littoral::start(config)?;
+                self.started(&io.capabilities())?;
+                Ok((io, None))
+            }
+            Backend::FaultyNative => {
+                let ring = Native::new(&setup)?;
+                self.started(&ring.report())?;
+                faulty(ring, faults, config)
             }
             Backend::Threads => {
                 Ok((littoral::start_on(Box::new(Threads::new(&setup)?), config)?, None))
@@ -215,6 +239,17 @@ impl Stage for NativeStage {
     }
 }
 
+/// Elsewhere there is nothing to take away that a ring would miss.
+#[cfg(not(target_os = "linux"))]
+fn started(_: &Report) -> core::result::Result<(), String> {
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mode() -> Option<&'static str> {
+    None
+}
+
 /// What runs in the kernel ring's name must not run on what stands in for it.
 fn is_uring(report: &Report) -> Result<()> {
     if report.backend == "uring" {
@@ -281,11 +316,17 @@ pub fn drive<T>(ctx: &Ctx, future: impl Future<Output = T>) -> core::result::Res
 }
 
 /// Runs one check in a thread of its own.
-fn watched(backend: Backend, seed: u64, check: &'static Check) -> Result<Extent, String> {
+fn watched(
+    backend: Backend,
+    seed: u64,
+    check: &'static Check,
+    used: Used,
+) -> Result<Extent, String> {
     let (sender, receiver) = mpsc::channel();
     let body = move || {
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            let stage = NativeStage::new(backend, seed).map_err(|failure| failure.to_string())?;
+            let stage =
+                NativeStage::new(backend, seed, used).map_err(|failure| failure.to_string())?;
             let ctx = Ctx::new(Box::new(stage), "root".to_owned());
             drive(&ctx, crate::run(check, &ctx))?
         }));
@@ -318,7 +359,8 @@ pub fn run_all(
     filter: &str,
     mut told: impl FnMut(&Row),
 ) -> Result<Vec<Row>, String> {
-    let (exceptions, place) = (Exceptions::committed()?, backend.place());
+    let (exceptions, used) = (Exceptions::committed()?, Used::default());
+    let place = backend.place(&BTreeSet::new());
     let lacks = |need: &Need| *need == Need::Unwinding && !cfg!(panic = "unwind");
     let mut rows = Vec::new();
     for check in checks().filter(|check| selects(filter, check.clause, check.name)) {
@@ -326,7 +368,10 @@ pub fn run_all(
             Row::skipped(check, &place, &exceptions)
         } else {
             let failed = |why| format!("{why} [--backend {backend} --seed {seed}]");
-            Row::new(check, &place, watched(backend, seed, check).map_err(failed))
+            used.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let result = watched(backend, seed, check, Arc::clone(&used)).map_err(failed);
+            let used = used.lock().unwrap_or_else(PoisonError::into_inner);
+            Row::new(check, &backend.place(&used), result)
         };
         told(&row);
         rows.push(row);

@@ -27,10 +27,66 @@ struct Args {
     /// Prints what the kernel's ring can do here, as JSON, and runs no check.
     #[arg(long)]
     capabilities: bool,
+    /// Has the kernel refuse io_uring from now on, as a container's filter does (Linux).
+    #[arg(long, value_enum, conflicts_with = "memlock")]
+    deny_io_uring: Option<Refusal>,
+    /// Bytes of memory that may be locked, which rings count against (Linux).
+    #[arg(long)]
+    memlock: Option<u64>,
+    /// Gives up root's privileges for this user's, who is not spared the limit; no change for who
+    /// is not root.
+    #[arg(long, requires = "memlock")]
+    as_user: Option<String>,
+}
+
+/// What a refused call answers.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Refusal {
+    /// Forbidden.
+    Eperm,
+    /// Hidden.
+    Enosys,
+}
+
+/// Takes from this process what was asked for; gives what has to live as long as it.
+#[cfg(target_os = "linux")]
+fn restrict(args: &Args) -> Result<Option<tempfile::TempDir>, String> {
+    use littoral_conformance::restrict::{become_user, deny_io_uring, limit_memlock};
+    use littoral_platform::Errno;
+    if let Some(refusal) = args.deny_io_uring {
+        deny_io_uring(match refusal {
+            Refusal::Eperm => Errno::PERM,
+            Refusal::Enosys => Errno::NOSYS,
+        })?;
+    }
+    args.memlock.map_or(Ok(()), limit_memlock)?;
+    args.as_user.as_deref().map_or(Ok(None), become_user)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn restrict(args: &Args) -> Result<(), String> {
+    let none = args.deny_io_uring.is_none() && args.memlock.is_none();
+    if none { Ok(()) } else { Err("only Linux can take that away".to_owned()) }
+}
+
+/// How many drivers were started on what, where that was not sure beforehand.
+fn mix() -> String {
+    #[cfg(target_os = "linux")]
+    return littoral_conformance::restrict::mix();
+    #[cfg(not(target_os = "linux"))]
+    return String::new();
 }
 
 fn main() -> ExitCode {
-    let Args { backend, seed, filter, list, capabilities } = Args::parse();
+    let args = Args::parse();
+    let _kept = match restrict(&args) {
+        Ok(kept) => kept,
+        Err(why) => {
+            eprintln!("error: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let Args { backend, seed, filter, list, capabilities, .. } = args;
     if capabilities {
         return match littoral::start(littoral::Config::new()) {
             Ok(io) => {
@@ -78,6 +134,10 @@ fn main() -> ExitCode {
         of("skipped"),
         started.elapsed().as_secs_f32()
     );
+    let mix = mix();
+    if !mix.is_empty() {
+        eprintln!("drivers: {mix}");
+    }
     // Threads of checks that hang are not waited for.
     if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
