@@ -10,12 +10,35 @@ export function isClause(name) {
   return /^[A-Z]\d+$/.test(name);
 }
 
+const FAULTY = 'faulty-';
+
+/**
+ * What native runs can be without, by the mode of their rows. Such a row's backend is what was left
+ * for that very check.
+ */
+export const WITHOUT = {
+  eperm: { what: 'io_uring denied with EPERM', args: ['--deny-io-uring', 'eperm'] },
+  enosys: { what: 'io_uring denied with ENOSYS', args: ['--deny-io-uring', 'enosys'] },
+  memlock: {
+    what: '64 KiB of locked memory, without privileges',
+    args: ['--memlock', '65536', '--as-user', 'nobody'],
+  },
+};
+
 /** Where a row comes from, for a person. */
-export function place({ backend, browser }) {
+export function place({ backend, browser, mode }) {
+  if (mode in WITHOUT) {
+    return `${backend.startsWith(FAULTY) ? FAULTY : ''}native, ${WITHOUT[mode].what}`;
+  }
   return browser === null ? backend : `${backend} in ${browser}`;
 }
 
-const FAULTY = 'faulty-';
+/** How many of these checks ran on each backend. */
+export function backends(rows) {
+  const counts = new Map();
+  for (const { backend } of rows) counts.set(backend, (counts.get(backend) ?? 0) + 1);
+  return counts;
+}
 
 /** The same place with its ring wrapped in one that misbehaves. */
 function wrapped(row) {
@@ -51,8 +74,8 @@ export function leftOut(runs) {
     if (have.has(key('', { clause: 'runner', check: 'runs to its end' }))) continue;
     for (const [name, row] of every) {
       if (have.has(name)) continue;
-      const { backend, browser, isolated } = rows[0];
-      const here = { ...row, backend, browser, isolated };
+      const { backend, browser, mode, isolated } = rows[0];
+      const here = { ...row, backend, browser, mode, isolated };
       added.push(found(here, 'another backend has this check, this one did not report it'));
     }
   }

@@ -6,6 +6,7 @@
 
 import { output, run } from './process.mjs';
 import { program } from './cargo.mjs';
+import { WITHOUT } from './clauses.mjs';
 import { oneLine, Missing } from './outcome.mjs';
 import { rowOfCheck } from './sabotage.mjs';
 import { Session } from './browser.mjs';
@@ -59,6 +60,7 @@ class Rows {
     const row = {
       clause: 'runner',
       check: 'runs to its end',
+      backend: 'native',
       browser: null,
       mode: 'default',
       shape: 'default',
@@ -79,16 +81,18 @@ class Rows {
 
 const runner = () => program('littoral-conformance', 'conformance');
 
-/** What the native driver says of itself. */
-export async function nativeCapabilities() {
-  return JSON.parse(await output(await runner(), ['--capabilities']));
+/** What the native driver says of itself, on its own or without something. */
+export async function nativeCapabilities(mode) {
+  const args = ['--capabilities', ...(WITHOUT[mode]?.args ?? [])];
+  return JSON.parse(await output(await runner(), args));
 }
 
-/** Runs one native backend. */
-export async function native(backend, { seed, filter, onRow }) {
-  const rows = new Rows({ backend, browser: null }, onRow);
+/** Runs one native backend, on its own or without something; then the rows say on what. */
+export async function native(backend, { seed, filter, onRow, mode }) {
+  const context = mode === undefined ? { backend, browser: null } : { browser: null, mode };
+  const rows = new Rows(context, onRow);
   const path = await runner();
-  const args = ['--backend', backend, '--seed', String(seed)];
+  const args = ['--backend', backend, '--seed', String(seed), ...(WITHOUT[mode]?.args ?? [])];
   if (filter) args.push('--filter', filter);
   let unreadable;
   const { status } = await run(path, args, {

@@ -3,7 +3,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isClause, place, verified } from './clauses.mjs';
+import { backends, isClause, place, verified, WITHOUT } from './clauses.mjs';
 import { root } from './paths.mjs';
 
 const count = (rows, outcome) => rows.filter((row) => row.outcome === outcome).length;
@@ -25,9 +25,23 @@ function table(head, body) {
   return [line(head), `|${head.map(() => '---|').join('')}`, ...body.map(line)];
 }
 
+/** The rows of checks, but for those of runs without something, which have a table of their own. */
+const checksOf = (rows) => rows.filter(({ clause, mode }) => isClause(clause) && !(mode in WITHOUT));
+
+/** What was left where something was taken away, and what passed on it. */
+function withoutTable(rows) {
+  const runs = rows.filter(({ clause, mode }) => isClause(clause) && mode in WITHOUT);
+  const body = [...new Set(runs.map(place))].map((where) => {
+    const here = runs.filter((row) => place(row) === where);
+    const on = [...backends(here)].map(([name, checks]) => `${checks} on ${name}`);
+    return [where, on.join(', '), tally(here)];
+  });
+  return table(['run', 'backend that was left', 'checks'], body);
+}
+
 /** The page of clauses. */
 export function clausesPage(rows, versions) {
-  const checks = rows.filter(({ clause }) => isClause(clause));
+  const checks = checksOf(rows);
   const places = [...new Set(checks.map(place))];
   // Letters as the contract has them, numbers as numbers: S2 before S10.
   const names = [...new Set(checks.map(({ clause }) => clause))].sort((one, other) =>
@@ -52,6 +66,13 @@ export function clausesPage(rows, versions) {
       ['clause', ...places],
       names.map((name) => [name, ...places.map((where) => tally(of(name, where)))]),
     ),
+    '',
+    '## With something taken away',
+    '',
+    'The same checks in a process to which the kernel refuses what it usually gives. A backend is',
+    'what `capabilities()` said; one that is not what is left, or hides the reason, fails its check.',
+    '',
+    ...withoutTable(rows),
     '',
     '## The checks',
     '',
@@ -101,7 +122,7 @@ export function suiteTable(rows) {
 
 /** Per backend and context, what passed. */
 function summary(rows) {
-  const checks = rows.filter(({ clause }) => isClause(clause));
+  const checks = checksOf(rows);
   const plain = checks.filter(({ backend }) => !backend.startsWith('faulty-'));
   const holds = verified(rows);
   const body = [...new Set(plain.map(place))].map((where) => {

@@ -9,7 +9,15 @@ import { counted } from './bench.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages } from './stages.mjs';
 import { CONTEXTS } from './browser.mjs';
-import { clausesHeld, clausesToVerify, leftOut, place, unverified } from './clauses.mjs';
+import {
+  backends,
+  clausesHeld,
+  clausesToVerify,
+  leftOut,
+  place,
+  unverified,
+  WITHOUT,
+} from './clauses.mjs';
 import {
   inBrowser,
   native,
@@ -87,13 +95,26 @@ async function conformance(stages, tools, { filter, seed }, report) {
   };
 
   await stages.stage('capabilities native', async () => {
-    report.extra.capabilities.uring = await nativeCapabilities();
+    for (const mode of [undefined, 'eperm']) {
+      const said = await nativeCapabilities(mode);
+      report.extra.capabilities[said.backend] = said;
+    }
     return true;
   });
   for (const backend of NATIVE) {
     await checks(`conformance ${backend}`, async () =>
       kept(await native(backend, { seed, filter, onRow })),
     );
+  }
+  for (const [mode, { what }] of Object.entries(WITHOUT)) {
+    for (const backend of ['native', 'faulty-native']) {
+      await checks(`conformance ${backend} ${mode}`, async () => {
+        const rows = kept(await native(backend, { seed, filter, onRow, mode }));
+        const on = [...backends(rows)].map(([name, count]) => `${count} on ${name}`);
+        say(`${what}: ${on.join(', ')}`);
+        return rows;
+      });
+    }
   }
   let url;
   let server;
