@@ -40,7 +40,7 @@ impl<T> Completion<T> {
         let inner = match started {
             Ok(key) => Inner::Slot(core, key),
             Err(error) => {
-                core.count_refusal();
+                core.count_refusal(&error);
                 Inner::Refused(core, error, None)
             }
         };
@@ -49,7 +49,7 @@ impl<T> Completion<T> {
 
     /// As `new`, of an operation that changes a file and was refused.
     pub(crate) fn refused(core: &Arc<Core>, error: Error, unseen: Option<(u32, u64)>) -> Self {
-        core.count_refusal();
+        core.count_refusal(&error);
         Completion { inner: Inner::Refused(Arc::clone(core), error, unseen), result: PhantomData }
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use littoral_platform::{Limits, Report, Ring, Setup, native};
 
-use crate::core::Core;
+use crate::core::{Core, tell_start_failed};
 use crate::file::RingFile;
-use crate::{Completion, Config, File, OpenOptions, Result, Wait};
+use crate::{Completion, Config, Error, File, OpenOptions, Result, Wait};
 
 /// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
 ///
@@ -15,7 +15,8 @@ use crate::{Completion, Config, File, OpenOptions, Result, Wait};
 /// What the platform refused, and what to do about it.
 pub fn start(config: Config) -> Result<Arc<dyn Io>> {
     let setup = Setup { root: config.root.clone(), in_flight: config.operations.saturating_mul(2) };
-    start_on(native(&setup)?, config)
+    let ring = native(&setup).map_err(Error::from).inspect_err(tell_start_failed)?;
+    start_on(ring, config)
 }
 
 /// Starts a driver on a ring of your own: a simulated one, or one that misbehaves on purpose. The

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
 use super::Core;
+use super::events::Event;
 use super::state::Leftover;
 use super::table::{Key, Stage};
 use crate::ErrorKind;
@@ -21,14 +22,19 @@ impl Core {
         let timeout = u64::try_from(state.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline = self.clock.monotonic_nanos().saturating_add(timeout);
         let alive: Vec<Key> = state.slots.alive().map(|slot| state.key(slot)).collect();
+        let unfinished = state.unfinished as usize;
         for key in alive {
             state.cancel(key);
         }
+        state.events.note(|| Event::Draining(unfinished));
+        // What is noted from here on is told with the end: no subscriber prolongs the drain.
+        let events = state.events.take();
         drop(state);
+        self.teller.tell(&events);
 
         self.drain(deadline, |state| state.unfinished as usize > state.ended.len());
         let mut state = self.lock();
-        state.abandon(ErrorKind::Abandoned, None);
+        let mut abandoned = state.abandon(ErrorKind::Abandoned, None);
         let files: Vec<u32> = state.files.all().collect();
         for file in files {
             state.release_all(file);
@@ -37,7 +43,8 @@ impl Core {
         self.drain(deadline, |state| state.in_flight > 0 || !state.queue.is_empty());
 
         let mut state = self.lock();
-        state.abandon(ErrorKind::Abandoned, None);
+        abandoned += state.abandon(ErrorKind::Abandoned, None);
+        state.events.note(|| Event::Ended { abandoned });
         state.publish_all();
         self.delivered.store(state.delivered, core::sync::atomic::Ordering::Release);
         if let Some(ring) = state.ring.take() {

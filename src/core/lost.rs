@@ -43,16 +43,17 @@ impl Failures {
         untaken.chain(self.lost.as_ref().map(|lost| lost.first.0)).min()
     }
 
-    /// Nobody will ever ask for it.
-    pub(crate) fn lose(&mut self, sequence: u64) {
-        let Some(error) = self.take(sequence) else { return };
-        let new = (sequence, error);
+    /// Nobody will ever ask for it. Answers what it is, if it is, or still was, here.
+    pub(crate) fn lose(&mut self, sequence: u64) -> Option<Error> {
+        let error = self.take(sequence)?;
+        let new = (sequence, error.clone());
         match &mut self.lost {
             None => self.lost = Some(Lost { first: new.clone(), last: new }),
             Some(lost) if sequence < lost.first.0 => lost.first = new,
             Some(lost) if sequence > lost.last.0 => lost.last = new,
             Some(_) => {}
         }
+        Some(error)
     }
 
     /// The first failure before the sync of that number, which tells it, and with it all that are

@@ -12,6 +12,7 @@
 mod barrier;
 mod cancel;
 mod drain;
+mod events;
 mod files;
 mod flush;
 mod held;
@@ -35,6 +36,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockRead
 
 use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 
+pub(crate) use events::tell_start_failed;
+use events::{Event, Teller};
 pub(crate) use held::{Held, Opened, Value};
 pub(crate) use table::{Callback, Key};
 
@@ -57,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
     pub(crate) report: Report,
+    teller: Teller,
 }
 
 struct Platform {
@@ -66,6 +70,8 @@ struct Platform {
 
 impl Core {
     pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
+        let report = ring.report();
+        let teller = Teller::new(&report);
         let core = Arc::new(Core {
             followers: Condvar::new(),
             delivered: AtomicU64::new(0),
@@ -75,7 +81,8 @@ impl Core {
             })),
             clock: ring.clock(),
             limits: *ring.limits(),
-            report: ring.report(),
+            report,
+            teller,
             state: Mutex::new(State::new(ring, config)),
         });
         let host_turn = Arc::downgrade(&core);
@@ -130,6 +137,7 @@ impl Core {
         let leaderless = !state.leader && (state.in_flight > 0 || !state.queue.is_empty());
         let wake = state.followers > 0 && (news || leaderless);
         let mut leftovers = core::mem::take(&mut state.leftovers);
+        let events = state.events.take();
         drop(state);
         if ring_bell {
             self.ring_bell();
@@ -141,6 +149,7 @@ impl Core {
             leftovers.clear();
             self.return_leftovers(leftovers);
         }
+        self.teller.tell(&events);
     }
 
     /// Gives the emptied list back, so that it is allocated once.
@@ -163,8 +172,11 @@ impl Core {
 
     // For `Completion`.
 
-    pub(crate) fn count_refusal(&self) {
-        self.lock().statistics.refused += 1;
+    pub(crate) fn count_refusal(&self, error: &Error) {
+        let mut state = self.lock();
+        state.statistics.refused += 1;
+        state.events.note(|| Event::Refused(error.clone()));
+        self.leave(state);
     }
 
     /// A change of a file was refused for want of room, for its arguments or a lost flush, which a
@@ -195,9 +207,10 @@ impl Core {
         let Some(entry) = state.files.try_get(file) else { return };
         if taken {
             entry.failures.take(sequence);
-        } else {
-            entry.failures.lose(sequence);
+        } else if let Some(error) = entry.failures.lose(sequence) {
+            state.events.note(|| Event::Lost(error));
         }
+        self.leave(state);
     }
 
     /// The result, if it was published.

@@ -2,6 +2,7 @@
 
 use littoral_platform::{Cqe, Errno, Tag};
 
+use super::events::Event;
 use super::held::Value;
 use super::push::Tagged;
 use super::state::{State, is_transient};
@@ -27,14 +28,14 @@ impl State {
         let slot = match Tagged::of(cqe.tag) {
             Tagged::Slot { slot, entry } => {
                 if !self.slots.get(slot).is_some_and(|s| s.awaits(entry)) {
-                    self.statistics.stale += 1;
+                    self.stale(cqe.tag);
                     return;
                 }
                 slot
             }
             // These have no slot whose generation would tell.
             Tagged::Cancel | Tagged::Close { .. } if !self.come_back(cqe.tag) => {
-                self.statistics.stale += 1;
+                self.stale(cqe.tag);
                 return;
             }
             Tagged::Cancel => {
@@ -49,7 +50,7 @@ impl State {
                 return;
             }
             Tagged::Unknown => {
-                self.statistics.stale += 1;
+                self.stale(cqe.tag);
                 return;
             }
         };
@@ -58,7 +59,9 @@ impl State {
         if let Err(code) = cqe.result
             && self.may_retry(slot, code)
         {
-            let file = self.slots[slot].file;
+            let (operation, file) = (self.slots[slot].operation, self.slots[slot].file);
+            let times = self.slots[slot].retries + 1;
+            self.events.note(|| Event::Retried { operation, code, times });
             self.retry(slot);
             self.end_changes(file);
             return;
@@ -71,6 +74,12 @@ impl State {
             (Truncate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
             _ => self.named(slot, cqe.result),
         }
+    }
+
+    /// The platform's fault.
+    fn stale(&mut self, tag: Tag) {
+        self.statistics.stale += 1;
+        self.events.note(|| Event::Stale(tag));
     }
 
     /// Strikes off a cancel or a close that was in the ring; false if there was none of that tag.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use littoral_platform::{Errno, Limits, Ring, Tag};
 
 use super::barrier::Ready;
+use super::events::{Event, Events, is_notable};
 use super::files::Files;
 use super::held::{Held, Opened, Value};
 use super::overflow::Queue;
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) ended: VecDeque<u32>,
     pub(crate) deliveries: VecDeque<Delivery>,
     pub(crate) leftovers: Vec<Leftover>,
+    /// What the user's subscriber is told once the lock is released.
+    pub(crate) events: Events,
     /// Those who wait for room, and for the end of everything.
     pub(crate) rooms: VecDeque<u32>,
     pub(crate) shutdowns: Vec<u32>,
@@ -88,6 +91,7 @@ impl State {
             ended: VecDeque::new(),
             deliveries: VecDeque::new(),
             leftovers: Vec::new(),
+            events: Events::default(),
             rooms: VecDeque::new(),
             shutdowns: Vec::new(),
             alive: 0,
@@ -204,10 +208,22 @@ impl State {
         debug_assert!(!slot.is_over(), "an operation ends once");
         slot.stage = Stage::Ended;
         let held = core::mem::take(&mut slot.held);
+        let named = match &held {
+            Held::Naming(naming) if is_notable(slot.operation) => Some(Arc::clone(&naming.name)),
+            _ => None,
+        };
         if !matches!(held, Held::Nothing) {
             self.leftovers.push(Leftover::Held(held));
         }
         let (operation, file, class, gate) = (slot.operation, slot.file, slot.class, slot.gate);
+        match &outcome {
+            Err(error) => self.events.note(|| Event::Failed(error.clone())),
+            Ok(_) if is_notable(operation) => {
+                let opened = (file != NONE).then(|| Arc::clone(&self.files.get(file).names[0]));
+                self.events.note(|| Event::Done { operation, file: named.or(opened) });
+            }
+            Ok(_) => {}
+        }
         // A sync that never ran has lost nothing.
         let nothing_lost = operation == Operation::Sync
             && outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
@@ -303,8 +319,8 @@ impl State {
         let Some(entry) = self.files.try_get(file) else { return };
         if seen {
             entry.failures.take(sequence);
-        } else {
-            entry.failures.lose(sequence);
+        } else if let Some(error) = entry.failures.lose(sequence) {
+            self.events.note(|| Event::Lost(error));
         }
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use littoral_platform::Errno;
 
 use super::Core;
+use super::events::Event;
 use super::held::Held;
 use super::state::{Delivery, State};
 use super::table::NONE;
@@ -57,11 +58,13 @@ impl State {
         if self.dead.replace(code).is_some() {
             return;
         }
+        self.events.note(|| Event::RingLost(code));
         self.abandon(ErrorKind::RingLost, Some(code));
     }
 
     /// Ends all that is unfinished. Memory that the ring may still touch is leaked.
-    pub(crate) fn abandon(&mut self, kind: ErrorKind, code: Option<Errno>) {
+    /// Answers of how many operations.
+    pub(crate) fn abandon(&mut self, kind: ErrorKind, code: Option<Errno>) -> usize {
         // Nobody is left to be told later, of room, of the end of everything, of a close.
         self.rooms.clear();
         self.shutdowns.clear();
@@ -73,6 +76,7 @@ impl State {
             self.slots.alive().filter(|&slot| !self.slots[slot].is_over()).collect();
         let in_ring: Vec<u32> =
             unfinished.iter().copied().filter(|&slot| self.is_in_ring(slot)).collect();
+        let count = in_ring.len();
         for index in unfinished {
             if self.slots[index].is_over() {
                 continue;
@@ -98,6 +102,7 @@ impl State {
             self.finish(index, Err(error));
         }
         self.queue.forget_slots();
+        count
     }
 
     pub(crate) fn publish_all(&mut self) {
@@ -121,6 +126,7 @@ impl Core {
         let (mut state, status) = self.progress(seen, wait, deadline);
         let delivered = state.delivered;
         let mut leftovers = core::mem::take(&mut state.leftovers);
+        let events = state.events.take();
         let pending = state.deliveries.len();
         let told = status == Status::Delivered;
         if told && state.followers > 0 {
@@ -136,6 +142,7 @@ impl Core {
             leftovers.clear();
             self.return_leftovers(leftovers);
         }
+        self.teller.tell(&events);
         self.deliver(pending);
         Step { delivered, status }
     }

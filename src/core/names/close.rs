@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use littoral_platform::Errno;
 
+use crate::core::events::Event;
 use crate::core::files::{Closing, Waiter};
 use crate::core::held::Value;
 use crate::core::overflow::Item;
@@ -96,7 +97,11 @@ impl State {
             });
             let outcome = lost.or(gone.close_error).map_or(Ok(Value::Unit), Err);
             self.finish(gone.closer, outcome);
+        } else if let Some(error) = gone.close_error {
+            self.events.note(|| Event::Failed(error));
         }
+        let file = Some(Arc::clone(&name));
+        self.events.note(|| Event::Done { operation: Operation::Close, file });
         self.next_turn(&name);
     }
 
