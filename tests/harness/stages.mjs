@@ -61,6 +61,9 @@ export class Stages {
   }
 }
 
+/** The library with all that is off by default. */
+export const WITH_FEATURES = ['--locked', '--package', 'littoral', '--features', 'tracing'];
+
 /** Format, clippy and documentation, for both halves. */
 export async function lintStages(stages, tools) {
   const cargo = async (args, env = {}) => (await run('cargo', args, { env })).status === 0;
@@ -80,8 +83,12 @@ export async function lintStages(stages, tools) {
   }
   const strict = { RUSTDOCFLAGS: '-D warnings' };
   await stages.stage('format', () => cargo(['fmt', '--all', '--check']));
-  await stages.stage('clippy', () =>
-    cargo(['clippy', ...native, '--all-targets', '--', '-D', 'warnings']),
+  const judged = ['--all-targets', '--', '-D', 'warnings'];
+  await stages.stage(
+    'clippy',
+    async () =>
+      (await cargo(['clippy', ...native, ...judged])) &&
+      cargo(['clippy', ...WITH_FEATURES, ...judged]),
   );
   // Clippy brings its own compiler, which knows only the targets that rustup has added.
   if (tools.WASM_RUSTC === undefined) {
@@ -89,9 +96,11 @@ export async function lintStages(stages, tools) {
   } else {
     say('--- clippy wasm: left out, rustup has no wasm32-unknown-unknown here');
   }
-  await stages.stage('docs', () => cargo(['doc', ...native, '--no-deps'], strict));
+  // With all features, as docs.rs builds them: that they build in a browser shows here, too.
+  const whole = ['--features', 'littoral/tracing', '--no-deps'];
+  await stages.stage('docs', () => cargo(['doc', ...native, ...whole], strict));
   await stages.stage('docs wasm', () =>
-    cargo(['doc', ...portable, '--no-deps'], { ...strict, ...wasmEnv(tools) }),
+    cargo(['doc', ...portable, ...whole], { ...strict, ...wasmEnv(tools) }),
   );
   return native;
 }

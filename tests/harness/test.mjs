@@ -7,7 +7,7 @@ import { dist } from './paths.mjs';
 import { serve } from './server.mjs';
 import { counted } from './bench.mjs';
 import { setup } from './setup.mjs';
-import { lintStages, Stages } from './stages.mjs';
+import { lintStages, Stages, WITH_FEATURES } from './stages.mjs';
 import { CONTEXTS } from './browser.mjs';
 import {
   backends,
@@ -192,19 +192,22 @@ async function conformance(stages, tools, { filter, seed }, report) {
 /** The native tests; adds libtest's own totals to `counts`. */
 async function cargoTest(workspace, counts) {
   let failed = 0;
-  const { status } = await run('cargo', ['test', ...workspace, '--no-fail-fast'], {
-    onLine: (line) => {
-      process.stderr.write(`${line}\n`);
-      const totals = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;/.exec(line);
-      if (totals === null) return;
-      counts.passed += Number(totals[1]);
-      failed += Number(totals[2]);
-      counts.skipped += Number(totals[3]);
-    },
-  });
+  const onLine = (line) => {
+    process.stderr.write(`${line}\n`);
+    const totals = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;/.exec(line);
+    if (totals === null) return;
+    counts.passed += Number(totals[1]);
+    failed += Number(totals[2]);
+    counts.skipped += Number(totals[3]);
+  };
+  const statuses = [];
+  for (const args of [workspace, [...WITH_FEATURES, '--test', 'tracing']]) {
+    statuses.push((await run('cargo', ['test', ...args, '--no-fail-fast'], { onLine })).status);
+  }
   counts.failed += failed;
-  if (status !== 0 && failed === 0) throw new Error(`cargo test ended with ${status}`);
-  return status === 0;
+  const wrong = statuses.filter((status) => status !== 0);
+  if (wrong.length > 0 && failed === 0) throw new Error(`cargo test ended with ${wrong[0]}`);
+  return wrong.length === 0;
 }
 
 /** What operations cost on uring, against tests/gates.toml. */
