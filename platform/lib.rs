@@ -14,6 +14,7 @@
 pub mod clock;
 mod errno;
 pub mod faulty;
+pub mod lock;
 // Its rules are plain Rust, and tested on the machine that builds.
 #[cfg(any(test, target_arch = "wasm32"))]
 mod opfs;

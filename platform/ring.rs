@@ -403,6 +403,15 @@ pub unsafe trait Ring: Send {
     /// tag was reaped. The handle is open until then.
     unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full>;
 
+    /// Takes entries in order, as many as there is room for; how many.
+    ///
+    /// # Safety
+    /// As [`Ring::push`], for those that were taken.
+    unsafe fn push_many(&mut self, sqes: &[Sqe]) -> usize {
+        // SAFETY: the caller's promise.
+        sqes.iter().take_while(|sqe| unsafe { self.push(sqe) }.is_ok()).count()
+    }
+
     /// Hands every pushed entry to the platform, without waiting.
     ///
     /// # Errors
@@ -415,6 +424,18 @@ pub unsafe trait Ring: Send {
 
     /// The next completion, `None` when there is none now.
     fn reap(&mut self) -> Option<Cqe>;
+
+    /// Fills `into` with the next completions; how many there were. Fewer than there is place for
+    /// says that there are no more now.
+    fn reap_many(&mut self, into: &mut [Cqe]) -> usize {
+        let mut count = 0;
+        for place in into {
+            let Some(cqe) = self.reap() else { break };
+            *place = cqe;
+            count += 1;
+        }
+        count
+    }
 
     /// What to wait on, and to wake a waiter with.
     fn doorbell(&self) -> Arc<dyn Doorbell>;

@@ -23,41 +23,57 @@ use crate::{Buffer, Error, File, Result};
 /// [`cancel`](Completion::cancel).
 #[must_use = "dropped, it is detached, and a failure goes unseen until the next sync"]
 pub struct Completion<T> {
-    inner: Inner,
+    /// The engine, as long as the operation's slot is ours to ask for.
+    core: Option<Arc<Core>>,
+    key: Key,
+    /// The end of an operation that never began.
+    refusal: Option<Box<Refusal>>,
     result: PhantomData<fn() -> T>,
 }
 
-enum Inner {
-    Slot(Arc<Core>, Key),
-    /// With its place among the failures of its file, if it has one.
-    Refused(Arc<Core>, Error, Option<(u32, u64)>),
-    Taken,
+struct Refusal {
+    core: Arc<Core>,
+    error: Error,
+    /// Its place among the failures of its file, if it has one.
+    unseen: Option<(u32, u64)>,
+}
+
+impl Refusal {
+    /// Somebody takes the error, or nobody ever will.
+    #[cold]
+    fn see(&self, taken: bool) -> Error {
+        if let Some(unseen) = self.unseen {
+            self.core.refusal_seen(unseen, taken);
+        }
+        self.error.clone()
+    }
 }
 
 impl<T> Completion<T> {
     pub(crate) fn new(core: &Arc<Core>, started: Result<Key>) -> Completion<T> {
-        let core = Arc::clone(core);
-        let inner = match started {
-            Ok(key) => Inner::Slot(core, key),
-            Err(error) => {
-                core.count_refusal(&error);
-                Inner::Refused(core, error, None)
-            }
-        };
-        Completion { inner, result: PhantomData }
+        match started {
+            Ok(key) => Completion::started(core, key),
+            Err(error) => Completion::refused(core, error, None),
+        }
     }
 
-    /// As `new`, of an operation that changes a file and was refused.
+    #[inline]
+    pub(crate) fn started(core: &Arc<Core>, key: Key) -> Completion<T> {
+        Completion { core: Some(Arc::clone(core)), key, refusal: None, result: PhantomData }
+    }
+
+    /// Of an operation that was refused, with its place among the failures of its file.
     pub(crate) fn refused(core: &Arc<Core>, error: Error, unseen: Option<(u32, u64)>) -> Self {
         core.count_refusal(&error);
-        Completion { inner: Inner::Refused(Arc::clone(core), error, unseen), result: PhantomData }
+        let refusal = Some(Box::new(Refusal { core: Arc::clone(core), error, unseen }));
+        Completion { core: None, key: Key::NONE, refusal, result: PhantomData }
     }
 
     /// Asks for the operation's end. It ends at its own completion, with what happened: done, or
     /// `Cancelled` with what is confirmed. Its buffers come back only then.
     pub fn cancel(&self) {
-        if let Inner::Slot(core, key) = &self.inner {
-            core.cancel(*key);
+        if let Some(core) = &self.core {
+            core.cancel(self.key);
         }
     }
 
@@ -68,20 +84,14 @@ impl<T> Completion<T> {
 #[expect(private_bounds, reason = "the results of operations are a closed set")]
 impl<T: Outcome> Completion<T> {
     /// The result, once: `None` before it was delivered and after it was taken.
+    #[inline]
     pub fn try_take(&mut self) -> Option<Result<T>> {
-        let outcome = match &self.inner {
-            Inner::Slot(core, key) => {
-                let outcome = core.try_take(*key)?;
-                outcome.map(|value| T::from_value(value, core))
-            }
-            Inner::Refused(core, error, unseen) => {
-                see(core, *unseen, true);
-                Err(error.clone())
-            }
-            Inner::Taken => return None,
+        let Some(core) = &self.core else {
+            return self.refusal.take().map(|refusal| Err(refusal.see(true)));
         };
+        let outcome = T::take(core, self.key)?;
         // Nothing to detach any more.
-        self.inner = Inner::Taken;
+        self.core = None;
         Some(outcome)
     }
 
@@ -113,30 +123,23 @@ impl<T: Outcome> Completion<T> {
         let callback = Box::new(move |outcome: Result<Value>, core: &Arc<Core>| {
             callback(outcome.map(|value| T::from_value(value, core)));
         });
-        match core::mem::replace(&mut self.inner, Inner::Taken) {
-            Inner::Slot(core, key) => core.on_finish(key, callback),
-            Inner::Refused(core, error, unseen) => {
-                see(&core, unseen, true);
-                core.call_back(callback, Err(error));
-            }
-            Inner::Taken => {}
+        if let Some(core) = self.core.take() {
+            core.on_finish(self.key, callback);
+        } else if let Some(refusal) = self.refusal.take() {
+            let error = refusal.see(true);
+            refusal.core.call_back(callback, Err(error));
         }
     }
 }
 
 impl<T> Drop for Completion<T> {
+    #[inline]
     fn drop(&mut self) {
-        match &self.inner {
-            Inner::Slot(core, key) => core.detach(*key),
-            Inner::Refused(core, _, unseen) => see(core, *unseen, false),
-            Inner::Taken => {}
+        if let Some(core) = &self.core {
+            core.detach(self.key);
+        } else if let Some(refusal) = &self.refusal {
+            drop(refusal.see(false));
         }
-    }
-}
-
-fn see(core: &Core, unseen: Option<(u32, u64)>, taken: bool) {
-    if let Some(unseen) = unseen {
-        core.refusal_seen(unseen, taken);
     }
 }
 
@@ -146,35 +149,36 @@ impl<T: Outcome> Future for Completion<T> {
     /// # Panics
     /// If it was polled again after it gave its result.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let outcome = match &self.inner {
-            Inner::Slot(core, key) => match core.poll(*key, context.waker()) {
-                None => return Poll::Pending,
-                Some(outcome) => outcome.map(|value| T::from_value(value, core)),
-            },
-            Inner::Refused(core, error, unseen) => {
-                see(core, *unseen, true);
-                Err(error.clone())
-            }
-            Inner::Taken => panic!("a completion was polled after it gave its result"),
+        let Some(core) = &self.core else {
+            let refusal = self.refusal.take();
+            let refusal = refusal.expect("a completion was polled after it gave its result");
+            return Poll::Ready(Err(refusal.see(true)));
         };
-        self.inner = Inner::Taken;
+        let Some(outcome) = core.poll(self.key, context.waker()) else { return Poll::Pending };
+        let outcome = outcome.map(|value| T::from_value(value, core));
+        self.core = None;
         Poll::Ready(outcome)
     }
 }
 
 impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.inner {
-            Inner::Slot(..) => "Completion(submitted)",
-            Inner::Refused(..) => "Completion(refused)",
-            Inner::Taken => "Completion(taken)",
+        f.write_str(match (&self.core, &self.refusal) {
+            (Some(_), _) => "Completion(submitted)",
+            (None, Some(_)) => "Completion(refused)",
+            (None, None) => "Completion(taken)",
         })
     }
 }
 
 /// What an operation can give.
-pub(crate) trait Outcome {
+pub(crate) trait Outcome: Sized {
     fn from_value(value: Value, core: &Arc<Core>) -> Self;
+
+    /// The result, if it was published.
+    fn take(core: &Arc<Core>, key: Key) -> Option<Result<Self>> {
+        Some(core.try_take(key)?.map(|value| Self::from_value(value, core)))
+    }
 }
 
 /// The type of a completion is fixed where its operation is started, so the value is of that kind.
@@ -192,9 +196,19 @@ macro_rules! outcome {
 }
 
 outcome!((), Value::Unit => ());
-outcome!(Buffer, Value::Buffer(buffer) => buffer);
 outcome!(Vec<Buffer>, Value::Buffers(buffers) => buffers);
 outcome!(u64, Value::Size(size) => size);
+
+impl Outcome for Buffer {
+    fn from_value(value: Value, _: &Arc<Core>) -> Self {
+        value.into_buffer()
+    }
+
+    #[inline]
+    fn take(core: &Arc<Core>, key: Key) -> Option<Result<Self>> {
+        core.take_read(key)
+    }
+}
 
 impl Outcome for Arc<dyn File> {
     fn from_value(value: Value, core: &Arc<Core>) -> Self {

@@ -111,18 +111,20 @@ impl RingFile {
         write: bool,
         start: impl FnOnce(&Core, &Opened) -> Result<Key>,
     ) -> Completion<T> {
-        let started = self.check(operation, write).and_then(|()| start(&self.core, &self.opened));
-        let named = |error: Error| match error.file() {
+        match self.check(operation, write).and_then(|()| start(&self.core, &self.opened)) {
+            Ok(key) => Completion::started(&self.core, key),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    #[cold]
+    fn refuse<T>(&self, error: Error) -> Completion<T> {
+        let error = match error.file() {
             None => error.on(Arc::clone(&self.opened.name)),
             Some(_) => error,
         };
-        match started.map_err(named) {
-            Err(error) => {
-                let unseen = self.core.remember_refusal(&self.opened, &error);
-                Completion::refused(&self.core, error, unseen)
-            }
-            started => Completion::new(&self.core, started),
-        }
+        let unseen = self.core.remember_refusal(&self.opened, &error);
+        Completion::refused(&self.core, error, unseen)
     }
 
     /// A first look; what another thread closes meanwhile the engine sees under its lock.
@@ -140,10 +142,10 @@ impl RingFile {
 
 impl File for RingFile {
     fn pread(&self, at: u64, into: Buffer) -> Completion<Buffer> {
-        let operation = Operation::Pread;
-        self.start(operation, false, |core, file| {
-            core.transfer(operation, file, at, Held::Read(into), Intent::new())
-        })
+        match self.core.pread(&self.opened, at, into) {
+            Ok(key) => Completion::started(&self.core, key),
+            Err(error) => self.refuse(error),
+        }
     }
 
     fn preadv(&self, at: u64, into: Vec<Buffer>) -> Completion<Vec<Buffer>> {

@@ -6,7 +6,7 @@ use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
 use crate::unix::{BYTES_PER_CALL, DIRECTORY_MODE, UNNAMED, mode, open_flags, raw};
-use crate::{Op, OpenFlags, Span, SyncKind};
+use crate::{Handle, Op, OpenFlags, Span, SyncKind};
 
 bitflags::bitflags! {
     /// The operations that this kernel's ring executes; the others are direct calls.
@@ -57,14 +57,17 @@ impl Ops {
     }
 }
 
+/// The entry of a read, without its tag.
+#[inline]
+pub(super) fn read(file: Handle, at: u64, span: Span) -> squeue::Entry {
+    opcode::Read::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build()
+}
+
 /// The entry for `op`, without its tag; `None` if a direct call executes it.
 #[inline]
 pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
     let (needs, entry) = match *op {
-        Op::Read { file, at, span } => {
-            let entry = opcode::Read::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build();
-            (Ops::READ, entry)
-        }
+        Op::Read { file, at, span } => (Ops::READ, read(file, at, span)),
         Op::Write { file, at, span } => {
             let entry = opcode::Write::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build();
             (Ops::WRITE, entry)

@@ -47,7 +47,7 @@ use self::doorbell::Bell;
 use self::entry::{Ops, encode};
 use crate::unix::Files;
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Limits, Report, Ring, Setup, SetupError, Sqe, Tag,
+    Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, SetupError, Sqe, Tag,
 };
 
 /// The tag of the doorbell's poll.
@@ -82,6 +82,12 @@ pub struct Uring {
 /// The number in an error of the `io-uring` crate.
 fn code(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::IO, Errno::from_raw)
+}
+
+/// A completion's number: a count, or a negated error.
+#[inline]
+fn result(number: i32) -> Result<u64, Errno> {
+    if number >= 0 { Ok(u64::from(number.unsigned_abs())) } else { Err(Errno::from_raw(-number)) }
 }
 
 impl Uring {
@@ -174,12 +180,17 @@ impl Uring {
         cqe
     }
 
+    /// The kernel keeps completions that found no room.
+    #[inline]
+    fn has_overflowed(&mut self) -> bool {
+        // SAFETY: `&mut self` is the one holder of the queue.
+        unsafe { self.bell.ring.submission_shared() }.cq_overflow()
+    }
+
     /// The completion queue is empty: is it true? Says whether to look again.
     #[inline]
     fn look_again(&mut self) -> bool {
-        // SAFETY: `&mut self` is the one holder of the queue.
-        let overflowed = unsafe { self.bell.ring.submission_shared() }.cq_overflow();
-        if overflowed {
+        if self.has_overflowed() {
             return self.flush();
         }
         if !self.armed {
@@ -232,6 +243,44 @@ unsafe impl Ring for Uring {
         Ok(())
     }
 
+    unsafe fn push_many(&mut self, sqes: &[Sqe]) -> usize {
+        let room = (self.limits.in_flight - self.live) as usize;
+        // SAFETY: `&mut self` is the one holder of the queue.
+        let mut queue = unsafe { self.bell.ring.submission_shared() };
+        let room = room.min(self.room.saturating_sub(queue.len()));
+        let mut pushed = 0;
+        let reads = self.ops.contains(Ops::READ);
+        for sqe in sqes.iter().take(room) {
+            let entry = match sqe.op {
+                // Most are reads: what need not be asked for each of them is not.
+                Op::Read { file, at, span } if reads => entry::read(file, at, span),
+                ref op => match encode(op, self.ops, self.root) {
+                    Some(entry) => entry,
+                    None => break,
+                },
+            };
+            // SAFETY: as in `push`.
+            if unsafe { queue.push(&entry.user_data(sqe.tag.0)) }.is_err() {
+                break;
+            }
+            pushed += 1;
+        }
+        drop(queue);
+        #[expect(clippy::cast_possible_truncation, reason = "at most the room, a `u32`")]
+        let live = pushed as u32;
+        self.live += live;
+        if let Some(sqe) = sqes.get(pushed)
+            && pushed < room
+        {
+            // One that is called directly, and what is behind it.
+            // SAFETY: as in `push`.
+            unsafe { self.make(sqe) };
+            // SAFETY: the caller's promise, for the rest.
+            return pushed + 1 + unsafe { self.push_many(&sqes[pushed + 1..]) };
+        }
+        pushed
+    }
+
     #[inline]
     fn submit(&mut self) -> Result<(), Errno> {
         let queued = self.unsubmitted();
@@ -262,10 +311,7 @@ unsafe impl Ring for Uring {
                     if !self.armed {
                         self.arm_if_empty();
                     }
-                    let result = match u64::try_from(cqe.result()) {
-                        Ok(value) => Ok(value),
-                        Err(_) => Err(Errno::from_raw(-cqe.result())),
-                    };
+                    let result = result(cqe.result());
                     return Some(Cqe { tag: Tag(cqe.user_data()), result });
                 }
                 // The bell rang, or the thread that armed it has ended. Armed again before `reap`
@@ -275,6 +321,37 @@ unsafe impl Ring for Uring {
                 None => return None,
             }
         }
+    }
+
+    fn reap_many(&mut self, into: &mut [Cqe]) -> usize {
+        let mut count = 0;
+        if self.made.is_empty() {
+            // SAFETY: `&mut self` is the one holder of the queue.
+            let mut queue = unsafe { self.bell.ring.completion_shared() };
+            for place in &mut *into {
+                let Some(cqe) = queue.next() else { break };
+                if cqe.user_data() >= RESERVED {
+                    self.armed = false;
+                    break;
+                }
+                *place = Cqe { tag: Tag(cqe.user_data()), result: result(cqe.result()) };
+                count += 1;
+            }
+            drop(queue);
+            #[expect(clippy::cast_possible_truncation, reason = "at most `live`")]
+            let reaped = count as u32;
+            self.live -= reaped;
+            if self.armed && (count == into.len() || !self.has_overflowed()) {
+                return count;
+            }
+        }
+        // What is unusual, one by one.
+        while count < into.len() {
+            let Some(cqe) = self.reap() else { break };
+            into[count] = cqe;
+            count += 1;
+        }
+        count
     }
 
     fn doorbell(&self) -> Arc<dyn Doorbell> {

@@ -136,10 +136,16 @@ impl Buffer {
     }
 
     /// Takes over the count of a finished read.
-    pub(crate) fn filled(mut self, count: usize) -> Buffer {
+    #[inline]
+    pub(crate) fn fill_to(&mut self, count: usize) {
         // SAFETY: rings promise that a count never exceeds the bytes they wrote, and the engine
         // gives the buffer back only after the completion.
         unsafe { self.set_len(count) };
+    }
+
+    /// As [`Buffer::fill_to`], by value.
+    pub(crate) fn filled(mut self, count: usize) -> Buffer {
+        self.fill_to(count);
         self
     }
 }

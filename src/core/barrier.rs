@@ -73,6 +73,24 @@ impl Barrier {
         self.release(id, class)
     }
 
+    /// No truncate is running or waiting: a read may pass, and its end lets nobody go.
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        !self.truncating && self.held.is_empty()
+    }
+
+    /// Admits a read while the barrier is open.
+    #[inline]
+    pub(crate) fn pass(&mut self) {
+        self.live += 1;
+    }
+
+    /// A read that was admitted has ended while the barrier is open.
+    #[inline]
+    pub(crate) fn passed(&mut self) {
+        self.live -= 1;
+    }
+
     fn release(&mut self, id: u32, class: Class) -> Option<u64> {
         self.live += 1;
         let current = self.first_epoch + self.epochs.len() as u64 - 1;

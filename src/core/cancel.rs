@@ -14,6 +14,12 @@ use crate::{ErrorKind, Operation};
 
 impl State {
     pub(crate) fn cancel(&mut self, key: Key) {
+        if self.slots.find(key).is_some_and(|slot| slot.stage == Stage::Straight) {
+            self.turn_off();
+            if self.slots[key.slot].stage == Stage::Straight {
+                self.slots[key.slot].turn_off(key.slot);
+            }
+        }
         let Some(slot) = self.slots.find(key) else { return };
         // A close has no way back, and frees what others wait for.
         if slot.is_over() || slot.cancelled || slot.operation == Operation::Close {
@@ -29,7 +35,7 @@ impl State {
             }
             Stage::Pushed if alone => self.queue.urgent(Item::Cancel(index)),
             // A member of a pushed chain is only marked, its head too: the others are wanted.
-            Stage::Pushed | Stage::Member | Stage::Free | Stage::Ended | Stage::Published => {}
+            _ => {}
         }
     }
 

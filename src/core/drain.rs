@@ -19,6 +19,7 @@ impl Core {
     pub(crate) fn end(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closed = true;
+        state.queue.road = 0;
         let timeout = u64::try_from(state.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline = self.clock.monotonic_nanos().saturating_add(timeout);
         let alive: Vec<Key> = state.slots.alive().map(|slot| state.key(slot)).collect();
@@ -40,7 +41,7 @@ impl Core {
             state.release_all(file);
         }
         drop(state);
-        self.drain(deadline, |state| state.in_flight > 0 || !state.queue.is_empty());
+        self.drain(deadline, |state| state.in_flight > 0 || state.is_anything_queued());
 
         let mut state = self.lock();
         abandoned += state.abandon(ErrorKind::Abandoned, None);
@@ -73,7 +74,7 @@ impl Core {
         let mut idle_rounds = 0;
         loop {
             let mut state = self.lock();
-            state.work(true);
+            state.work(true, true);
             let now = self.clock.monotonic_nanos();
             if state.dead.is_some() || now >= deadline || !unfinished(&state) {
                 return;

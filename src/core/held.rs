@@ -114,6 +114,16 @@ pub(crate) enum Value {
     File(Opened),
 }
 
+impl Value {
+    /// That of a read into one buffer.
+    pub(crate) fn into_buffer(self) -> Buffer {
+        match self {
+            Value::Buffer(buffer) => buffer,
+            _ => unreachable!("the value of another kind of operation"),
+        }
+    }
+}
+
 /// A file that was opened for somebody.
 #[derive(Debug)]
 pub(crate) struct Opened {

@@ -26,14 +26,16 @@ mod push;
 mod reap;
 mod state;
 mod step;
+mod straight;
 mod submit;
 mod table;
 mod writev;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use littoral_platform::lock::{Condvar, Mutex, MutexGuard};
 use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 
 pub(crate) use events::tell_start_failed;
@@ -43,7 +45,7 @@ pub(crate) use table::{Callback, Key};
 
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
 use state::{Delivery, Leftover, State};
-use table::{Notify, Stage};
+use table::Notify;
 
 /// The engine of one driver. Files and completions keep it, but it works only as long as the driver
 /// does.
@@ -98,8 +100,7 @@ impl Core {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Only our own code runs under the lock; if it panicked, the state is as good as it gets.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn platform(&self) -> RwLockReadGuard<'_, Option<Platform>> {
@@ -118,10 +119,8 @@ impl Core {
         let mut ring_bell = false;
         if state.leader {
             // A thread waits in the kernel: what is new is started here and now.
-            if !state.queue.is_empty() {
-                state.pump();
-                state.submit();
-            }
+            state.pump();
+            state.submit();
             ring_bell = state.rings_bell || !state.ended.is_empty();
         } else if !state.limits.may_block {
             ring_bell = !state.turn_asked && state.has_business();
@@ -134,7 +133,7 @@ impl Core {
         let news = core::mem::take(&mut state.rings_bell)
             || !(state.ended.is_empty() && state.deliveries.is_empty());
         // Where nobody leads, a follower has to take the lead for what is new.
-        let leaderless = !state.leader && (state.in_flight > 0 || !state.queue.is_empty());
+        let leaderless = !state.leader && (state.in_flight > 0 || state.is_anything_queued());
         let wake = state.followers > 0 && (news || leaderless);
         let mut leftovers = core::mem::take(&mut state.leftovers);
         let events = state.events.take();
@@ -217,12 +216,17 @@ impl Core {
     pub(crate) fn try_take(&self, key: Key) -> Option<Result<Value, Error>> {
         let mut state = self.lock();
         let slot = state.slots.find(key)?;
-        if slot.stage != Stage::Published {
+        if !slot.is_published() {
             return None;
         }
+        Some(self.take_with(state, key))
+    }
+
+    /// The result, which was published.
+    fn take_with(&self, mut state: MutexGuard<'_, State>, key: Key) -> Result<Value, Error> {
         let outcome = state.take(key.slot);
         self.leave(state);
-        Some(outcome)
+        outcome
     }
 
     /// The result, or `waker` is woken when it is there.
@@ -233,7 +237,7 @@ impl Core {
         let waker = waker.clone();
         let mut state = self.lock();
         let slot = state.slots.find(key)?;
-        let unused = if slot.stage == Stage::Published {
+        let unused = if slot.is_published() {
             waker
         } else {
             match core::mem::replace(&mut slot.notify, Notify::Wake(waker)) {
@@ -255,7 +259,7 @@ impl Core {
     pub(crate) fn on_finish(self: &Arc<Self>, key: Key, callback: Callback) {
         let mut state = self.lock();
         let Some(slot) = state.slots.find(key) else { return };
-        if slot.stage == Stage::Published {
+        if slot.is_published() {
             let outcome = state.take(key.slot);
             self.call_later(state, callback, outcome);
             return;
@@ -290,7 +294,7 @@ impl Core {
     pub(crate) fn detach(&self, key: Key) {
         let mut state = self.lock();
         let Some(slot) = state.slots.find(key) else { return };
-        if slot.stage == Stage::Published {
+        if slot.is_published() {
             state.free(key.slot);
         } else {
             slot.detached = true;

@@ -161,7 +161,7 @@ impl Core {
                 state.files.acquire(name, Waiter::Slot(NONE));
                 return Ok(());
             }
-            state.work(true);
+            state.work(true, false);
             if !state.files.is_busy(name) {
                 continue;
             }

@@ -27,18 +27,24 @@ pub(crate) struct Queue {
     urgent: VecDeque<Item>,
     continuations: VecDeque<u32>,
     fresh: VecDeque<u32>,
+    /// How many reads may pass by all this, because there is nothing of it: see `straight`. What
+    /// comes to wait here closes the road.
+    pub(crate) road: u32,
 }
 
 impl Queue {
     pub(crate) fn urgent(&mut self, item: Item) {
+        self.road = 0;
         self.urgent.push_back(item);
     }
 
     pub(crate) fn resume(&mut self, slot: u32) {
+        self.road = 0;
         self.continuations.push_back(slot);
     }
 
     pub(crate) fn admit(&mut self, slot: u32) {
+        self.road = 0;
         self.fresh.push_back(slot);
     }
 
@@ -48,6 +54,17 @@ impl Queue {
             self.fresh.remove(at);
             self.continuations.push_back(slot);
         }
+    }
+
+    /// Before everything that was never pushed.
+    pub(crate) fn admit_first(&mut self, slot: u32) {
+        self.road = 0;
+        self.fresh.push_front(slot);
+    }
+
+    /// Something goes before what was never pushed.
+    pub(crate) fn has_earlier(&self) -> bool {
+        !(self.urgent.is_empty() && self.continuations.is_empty())
     }
 
     pub(crate) fn has_urgent(&self) -> bool {

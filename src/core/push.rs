@@ -34,15 +34,24 @@ impl Tagged {
             _ => Tagged::Unknown,
         }
     }
+
+    /// The slot and entry that a tag names, if it names one.
+    #[inline]
+    pub(crate) fn slot_of(tag: Tag) -> Option<(u32, u32)> {
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of the tag")]
+        let (entry, slot) = ((tag.0 >> 32) as u32, tag.0 as u32);
+        (entry <= ENTRY_MASK).then_some((slot, entry))
+    }
 }
 
-fn slot_tag(index: u32, slot: &Slot) -> Tag {
+pub(crate) fn slot_tag(index: u32, slot: &Slot) -> Tag {
     Tag(u64::from(slot.entry & ENTRY_MASK) << 32 | u64::from(index))
 }
 
 impl Slot {
     pub(crate) fn awaits(&self, entry: u32) -> bool {
-        self.stage == Stage::Pushed && self.entry & ENTRY_MASK == entry
+        let pushed = matches!(self.stage, Stage::Pushed | Stage::Straight);
+        pushed && self.entry & ENTRY_MASK == entry
     }
 }
 
@@ -58,11 +67,13 @@ fn open_flags(options: OpenOptions) -> OpenFlags {
 impl State {
     /// Pushes what there is room for. Nothing is submitted unless the ring is full of what is not.
     pub(crate) fn pump(&mut self) {
+        self.send();
+        if self.queue.is_empty() {
+            return;
+        }
         let mut submitted = false; // since the last entry went in
-        // Half of the completion side is kept for cancels and closes.
-        let ordinary_max = (self.limits.in_flight / 2).max(1);
         while self.in_flight < self.limits.in_flight && self.dead.is_none() {
-            let ordinary_room = self.ordinary_in_flight < ordinary_max;
+            let ordinary_room = self.ordinary_in_flight < self.ordinary_max;
             let Some(item) = self.queue.take(ordinary_room) else { return };
             let Some(sqe) = self.entry(item) else { continue };
             let Some(ring) = &mut self.ring else { return };
@@ -88,6 +99,15 @@ impl State {
             self.rings_bell |= self.leader && !self.is_by_kernel(item);
             self.pushed(item);
         }
+    }
+
+    /// Pushes up to `room` entries of the outbox; how many were taken.
+    pub(crate) fn push_outbox(&mut self, room: usize) -> u32 {
+        let Some(ring) = &mut self.ring else { return 0 };
+        let ready = &self.outbox[..room.min(self.outbox.len())];
+        // SAFETY: as in `pump`: each entry points to the one buffer that its slot holds, and the
+        // slot has pinned the file.
+        count(unsafe { ring.push_many(ready) })
     }
 
     /// Hands to the platform what was pushed.
@@ -256,8 +276,8 @@ pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
     unsafe { direct.call(&op) }
 }
 
-fn count(spans: usize) -> u32 {
-    u32::try_from(spans).expect("a ring's limit of spans fits its field")
+fn count(few: usize) -> u32 {
+    u32::try_from(few).expect("a ring's limits fit their fields")
 }
 
 #[cfg(test)]

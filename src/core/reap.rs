@@ -13,12 +13,26 @@ use crate::{ErrorKind, Operation};
 const RETRIES_MAX: u16 = 256;
 
 impl State {
-    /// Takes every completion there is now; true if there was one.
-    pub(crate) fn reap(&mut self) -> bool {
+    /// Takes every completion there is now; true if there was one. Only a step, or the driver's
+    /// end, may publish on the way.
+    pub(crate) fn reap(&mut self, publish: bool) -> bool {
         let mut any = false;
-        while let Some(cqe) = self.ring.as_mut().and_then(|ring| ring.reap()) {
-            any = true;
-            self.complete(cqe);
+        while let Some(ring) = &mut self.ring {
+            let count = ring.reap_many(&mut self.inbox[..]);
+            let mut arrived = 0;
+            for at in 0..count.min(self.inbox.len()) {
+                let cqe = self.inbox[at];
+                if publish && self.reap_straight(&cqe) {
+                    arrived += 1;
+                } else {
+                    self.complete(cqe);
+                }
+            }
+            self.arrived(arrived);
+            any |= count > 0;
+            if count < self.inbox.len() {
+                break;
+            }
         }
         any
     }
@@ -30,6 +44,9 @@ impl State {
                 if !self.slots.get(slot).is_some_and(|s| s.awaits(entry)) {
                     self.stale(cqe.tag);
                     return;
+                }
+                if self.slots[slot].stage == Stage::Straight {
+                    self.slots[slot].turn_off(slot);
                 }
                 slot
             }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Errno, Limits, Ring, Tag};
+use littoral_platform::{Cqe, Errno, Limits, Ring, Sqe, Tag};
 
 use super::barrier::Ready;
 use super::events::{Event, Events, is_notable};
@@ -11,8 +11,12 @@ use super::files::Files;
 use super::held::{Held, Opened, Value};
 use super::overflow::Queue;
 use super::poison::Poisons;
+use super::straight::STRAIGHT_MAX;
 use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
+
+/// Entries that are handed to the ring in one call.
+const OUTBOX: usize = 256;
 
 /// What the user's code is told once the lock is released.
 pub(crate) enum Delivery {
@@ -59,6 +63,17 @@ pub(crate) struct State {
     pub(crate) submits_refused: u32,
     /// The cancels and closes among them.
     pub(crate) aside: Vec<Tag>,
+    /// Half of the completion side is kept for cancels and closes.
+    pub(crate) ordinary_max: u32,
+    /// Entries of reads that go straight, not yet handed to the ring; and what it answered last.
+    pub(crate) outbox: Vec<Sqe>,
+    pub(crate) inbox: Box<[Cqe; 64]>,
+    /// The largest offset from which a read goes straight.
+    pub(crate) straight_at_max: u64,
+    /// The longest read that goes straight; an empty one does not.
+    pub(crate) straight_len_max: usize,
+    /// The ring is handed entries without doing anything yet, and joining reads gains nothing.
+    pub(crate) reads_go_straight: bool,
     pub(crate) sequence: u64,
     pub(crate) delivered: u64,
     /// A thread waits for the ring, and how many wait for that thread.
@@ -80,7 +95,14 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> State {
         let limits = *ring.limits();
+        let waits = limits.may_block && !limits.executes_at_submit;
         State {
+            reads_go_straight: waits && limits.read_call_cost == 0,
+            ordinary_max: (limits.in_flight / 2).max(1),
+            outbox: Vec::with_capacity(OUTBOX.min(config.operations as usize)),
+            inbox: Box::new([Cqe { tag: Tag(0), result: Ok(0) }; 64]),
+            straight_len_max: limits.bytes_per_call.min(STRAIGHT_MAX),
+            straight_at_max: limits.offset_max.saturating_sub(STRAIGHT_MAX as u64),
             limits,
             poisons: Poisons::new(config.files as usize, !limits.one_handle_per_file),
             ring: Some(ring),
@@ -138,6 +160,7 @@ impl State {
 
     /// A slot for an operation that was let in.
     pub(crate) fn begin(&mut self, operation: Operation, file: u32, held: Held) -> u32 {
+        self.queue.road = 0;
         let index = self.slots.take();
         self.sequence += 1;
         let slot = &mut self.slots[index];
@@ -281,7 +304,12 @@ impl State {
     /// Takes a published result; the slot is free again.
     pub(crate) fn take(&mut self, index: u32) -> Result<Value, Error> {
         let slot = &mut self.slots[index];
-        let outcome = slot.outcome.take().expect("a published operation has its result");
+        let in_place = |held| match held {
+            Held::Read(buffer) => Ok(Value::Buffer(buffer)),
+            _ => unreachable!("a published operation has its result"),
+        };
+        let outcome = slot.outcome.take();
+        let outcome = outcome.unwrap_or_else(|| in_place(core::mem::take(&mut slot.held)));
         if outcome.is_err() && slot.file != NONE {
             self.take_failure(index, true);
         }
@@ -301,6 +329,8 @@ impl State {
                 self.take_failure(index, false);
             }
             self.leftovers.push(Leftover::Outcome(outcome));
+        } else if let Held::Read(buffer) = core::mem::take(&mut slot.held) {
+            self.leftovers.push(Leftover::Held(Held::Read(buffer)));
         }
         if !matches!(notify, Notify::Nobody) {
             self.leftovers.push(Leftover::Notify(notify));

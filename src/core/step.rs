@@ -8,9 +8,10 @@
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use littoral_platform::Errno;
+use littoral_platform::lock::MutexGuard;
 
 use super::Core;
 use super::events::Event;
@@ -26,17 +27,22 @@ const REFUSALS_MAX: u32 = 10_000;
 impl State {
     /// Whether somebody has to step for things to go on.
     pub(crate) fn has_business(&self) -> bool {
-        let queued = self.dead.is_none() && !self.queue.is_empty();
+        let queued = self.dead.is_none() && self.is_anything_queued();
         self.unfinished > 0 || queued || !self.deliveries.is_empty()
+    }
+
+    /// Something waits to be handed to the ring.
+    pub(crate) fn is_anything_queued(&self) -> bool {
+        !(self.queue.is_empty() && self.outbox.is_empty())
     }
 
     /// Pushes, submits if so told, and takes what is there. Where the ring executes at submit, this
     /// goes on to the end of everything that needs no host. Elsewhere one batch is enough; what it
     /// set free is started before its results are told.
-    pub(crate) fn work(&mut self, submit: bool) {
+    pub(crate) fn work(&mut self, submit: bool, publish: bool) {
         loop {
             self.start(submit);
-            if !self.reap() {
+            if !self.reap(publish) {
                 return;
             }
             if !self.limits.executes_at_submit {
@@ -58,6 +64,8 @@ impl State {
         if self.dead.replace(code).is_some() {
             return;
         }
+        self.closed = true;
+        self.queue.road = 0;
         self.events.note(|| Event::RingLost(code));
         self.abandon(ErrorKind::RingLost, Some(code));
     }
@@ -65,6 +73,7 @@ impl State {
     /// Ends all that is unfinished. Memory that the ring may still touch is leaked.
     /// Answers of how many operations.
     pub(crate) fn abandon(&mut self, kind: ErrorKind, code: Option<Errno>) -> usize {
+        self.turn_all_off();
         // Nobody is left to be told later, of room, of the end of everything, of a close.
         self.rooms.clear();
         self.shutdowns.clear();
@@ -161,7 +170,7 @@ impl Core {
             let leads = may_wait && !state.leader;
             // Who is about to wait submits with the same call.
             let submit = !leads || state.limits.executes_at_submit;
-            state.work(submit);
+            state.work(submit, true);
             state.publish_all();
             self.delivered.store(state.delivered, Ordering::Release);
             let status = if state.delivered != seen || !state.deliveries.is_empty() {
@@ -259,17 +268,14 @@ impl Core {
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
         state.followers += 1;
-        let mut state = match timeout {
-            None => self.followers.wait(state).unwrap_or_else(PoisonError::into_inner),
+        match timeout {
+            None => self.followers.wait(&mut state),
             Some(timeout) => {
-                let waited = self.followers.wait_timeout(state, timeout);
-                let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-                if waited.timed_out() {
+                if self.followers.wait_for(&mut state, timeout).timed_out() {
                     self.clock.slept(timeout);
                 }
-                state
             }
-        };
+        }
         state.followers -= 1;
         state
     }
@@ -310,7 +316,7 @@ impl Core {
         self.step(self.delivered(), Wait::No);
         let mut state = self.lock();
         let left =
-            !(state.queue.is_empty() && state.ended.is_empty() && state.deliveries.is_empty());
+            state.is_anything_queued() || !(state.ended.is_empty() && state.deliveries.is_empty());
         if left && !state.turn_asked {
             state.turn_asked = true;
             drop(state);

@@ -216,6 +216,7 @@ impl Core {
                 .unwrap_or_else(|| Error::new(ErrorKind::Closed, Operation::Shutdown)));
         }
         state.closed = true;
+        state.queue.road = 0;
         for waiting in core::mem::take(&mut state.rooms) {
             state.fail(waiting, ErrorKind::Closed);
         }

@@ -27,10 +27,14 @@ pub(crate) enum Stage {
     Member,
     /// In the ring.
     Pushed,
+    /// In the outbox or in the ring, and the slot says of it only what `straight` wants to know.
+    Straight,
     /// Over; its result waits for the next `step`.
     Ended,
     /// Its result waits for whoever has the completion.
     Published,
+    /// As `Published`, of a read whose result is the buffer that the slot holds.
+    PublishedRead,
 }
 
 /// What the entry that is queued or in the ring is for.
@@ -149,8 +153,12 @@ impl Slot {
         self.at + self.total
     }
 
+    pub(crate) fn is_published(&self) -> bool {
+        matches!(self.stage, Stage::Published | Stage::PublishedRead)
+    }
+
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Free | Stage::Ended | Stage::Published)
+        self.is_published() || matches!(self.stage, Stage::Free | Stage::Ended)
     }
 }
 
@@ -159,6 +167,11 @@ impl Slot {
 pub(crate) struct Key {
     pub(crate) slot: u32,
     pub(crate) generation: u32,
+}
+
+impl Key {
+    /// Of no operation.
+    pub(crate) const NONE: Key = Key { slot: NONE, generation: 0 };
 }
 
 /// All slots. They are made as needed and used again, the last freed first.
@@ -177,9 +190,17 @@ impl Table {
         })
     }
 
+    /// A slot that was used before; its arrays are allocated already.
+    #[inline]
+    pub(crate) fn take_used(&mut self) -> Option<u32> {
+        self.free.pop()
+    }
+
+    #[inline]
     pub(crate) fn give_back(&mut self, slot: u32) {
         let freed = &mut self[slot];
         freed.stage = Stage::Free;
+        (freed.cancelled, freed.detached) = (false, false);
         freed.generation = freed.generation.wrapping_add(1);
         self.free.push(slot);
     }
@@ -192,6 +213,10 @@ impl Table {
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(slot as usize)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(slot as usize)
     }
 
     /// Those that are alive.
