@@ -24,6 +24,11 @@ export async function hasPackage(name) {
   return (await workspace()).packages.some((found) => found.name === name);
 }
 
+/** The version of a package of the workspace. */
+export async function version(name) {
+  return (await workspace()).packages.find((found) => found.name === name).version;
+}
+
 /** The folder for builds of a kind of their own, below the one that cargo uses here. */
 export async function targetFolder(name) {
   return join((await workspace()).target_directory, name);
