@@ -100,6 +100,15 @@ pub enum SyncKind {
     Full,
 }
 
+/// How a file is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockKind {
+    /// Beside other shared locks of it.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
 /// What a name or handle stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
@@ -229,6 +238,21 @@ pub enum Op {
         at: u64,
         /// How many bytes.
         len: u64,
+    },
+    /// Takes the lock of the whole file for this handle, or converts the one it has; a try, which
+    /// never waits. `EBUSY` where another handle's lock, of whomever, is in the way; then the
+    /// handle keeps what it had. `EPERM` for an exclusive lock by a handle that may not write,
+    /// `EOPNOTSUPP` for a lock that the platform does not have.
+    Lock {
+        /// Which.
+        file: Handle,
+        /// How.
+        kind: LockKind,
+    },
+    /// Gives up the handle's lock, if it has one.
+    Unlock {
+        /// Of which file.
+        file: Handle,
     },
     /// Removes a file's name; `EISDIR` for a directory.
     Remove {
@@ -472,6 +496,12 @@ pub trait Doorbell: Send + Sync {
 
     /// Wakes the waiter, or the next one. Where nothing can wait, asks the host for a turn.
     fn ring(&self);
+
+    /// Where nothing can wait, asks the host for a turn after that time, once; one that comes early
+    /// does no harm. Elsewhere whoever waits minds the time, and this does nothing.
+    fn ring_after(&self, time: Duration) {
+        let _ = time;
+    }
 }
 
 /// Operations executed by the calling thread, now.

@@ -71,4 +71,8 @@ impl Doorbell for Bell {
     fn ring(&self) {
         self.inner.ring();
     }
+
+    fn ring_after(&self, time: Duration) {
+        self.inner.ring_after(time);
+    }
 }

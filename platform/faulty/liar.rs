@@ -70,7 +70,7 @@ impl Liar {
     }
 
     fn chance(&mut self, entry: &Entry, direct: bool) -> Verdict {
-        if !(entry.moves() || entry.op == OpKind::Sync) {
+        if !(entry.moves() || matches!(entry.op, OpKind::Sync | OpKind::Lock | OpKind::Unlock)) {
             return Verdict::Forward;
         }
         if let Some(code) = self.interrupt(entry, direct) {

@@ -21,6 +21,8 @@ pub enum OpKind {
     Sync,
     Truncate,
     Allocate,
+    Lock,
+    Unlock,
     Remove,
     Rename,
     MakeDirectory,
@@ -158,6 +160,8 @@ impl Entry {
             }
             Op::Truncate { file, len } => plain(OpKind::Truncate, Some(file), len),
             Op::Allocate { file, at, .. } => plain(OpKind::Allocate, Some(file), at),
+            Op::Lock { file, .. } => plain(OpKind::Lock, Some(file), 0),
+            Op::Unlock { file } => plain(OpKind::Unlock, Some(file), 0),
             Op::Remove { .. } => plain(OpKind::Remove, None, 0),
             Op::Rename { .. } => plain(OpKind::Rename, None, 0),
             Op::MakeDirectory { .. } => plain(OpKind::MakeDirectory, None, 0),

@@ -1,7 +1,7 @@
 //! The access handles of one worker, by number.
 
 use super::transfer::{self, Access, Staging};
-use crate::{Errno, FileKind, Handle, Op, Span, Stat};
+use crate::{Errno, FileKind, Handle, LockKind, Op, Span, Stat};
 
 /// Open files, and the area that their vectors travel through.
 pub(super) struct Table<A> {
@@ -118,6 +118,13 @@ impl<A: Access> Table<A> {
             Op::Truncate { file, len } => {
                 transfer::truncate(writable(places, file)?, len).map(|()| 0)
             }
+            // The access handle is the lock: there is one for a file, of all tabs and workers. So
+            // it is had already, and cannot be shared.
+            Op::Lock { file, kind } => match kind {
+                LockKind::Exclusive => writable(places, file).map(|_| 0).map_err(|_| Errno::PERM),
+                LockKind::Shared => get(places, file).and(Err(Errno::OPNOTSUPP)),
+            },
+            Op::Unlock { file } => get(places, file).map(|_| 0),
             Op::Close { file } => self.close(file).map(|()| 0),
             Op::Allocate { .. } => Err(Errno::OPNOTSUPP),
             // What is about a name, or about the queue.

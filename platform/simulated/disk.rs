@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::contents::{Contents, Space};
+use super::locks::Locks;
 use super::namespace::{Kept, Names};
 use super::stable::{Image, Stable};
 use super::{PAGE, Random, VirtualClock};
@@ -54,6 +55,8 @@ struct Shared {
     /// Bytes of a sector.
     sector: AtomicU64,
     clock: VirtualClock,
+    /// Opens so far: each has a number to hold locks by.
+    opens: AtomicU64,
     space: Arc<Space>,
 }
 
@@ -62,6 +65,7 @@ impl Default for Shared {
         Shared {
             names: Mutex::default(),
             inodes: AtomicU64::new(0),
+            opens: AtomicU64::new(0),
             sector: AtomicU64::new(SECTOR),
             clock: VirtualClock::default(),
             space: Arc::default(),
@@ -81,6 +85,7 @@ pub(super) struct Inode {
     pub(super) number: u64,
     /// Whether a ring holds the file for itself.
     held: AtomicBool,
+    locks: Mutex<Locks>,
     contents: Mutex<Contents>,
     /// Outlives the inode where its removal is not durable.
     pub(super) stable: Arc<Mutex<Stable>>,
@@ -91,6 +96,7 @@ impl Inode {
         Inode {
             number,
             held: AtomicBool::new(false),
+            locks: Mutex::default(),
             contents: Mutex::new(Contents::new(space, image.pages, image.size)),
             stable: Arc::new(Mutex::new(stable)),
         }
@@ -103,6 +109,11 @@ impl Inode {
 
     pub(super) fn let_go(&self) {
         self.held.store(false, Ordering::Relaxed);
+    }
+
+    /// Who has locked it.
+    pub(super) fn locks(&self) -> MutexGuard<'_, Locks> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes as they are seen. Taken before [`Inode::stable`], by who needs both.
@@ -215,6 +226,7 @@ impl Disk {
         let disk = Disk(Arc::new(Shared {
             names: Mutex::default(),
             inodes: AtomicU64::new(self.0.inodes.load(Ordering::Relaxed)),
+            opens: AtomicU64::new(0),
             sector: AtomicU64::new(sector),
             clock: self.0.clock.copy(),
             space: Arc::default(),
@@ -258,6 +270,11 @@ impl Disk {
 
     fn names(&self) -> MutexGuard<'_, Names> {
         self.0.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A number for one more open of a file.
+    pub(super) fn next_open(&self) -> u64 {
+        self.0.opens.fetch_add(1, Ordering::Relaxed)
     }
 
     fn next_inode(&self) -> u64 {

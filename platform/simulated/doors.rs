@@ -34,6 +34,12 @@ impl Doorbell for Shared {
         self.lock().rung = true;
         self.news.notify_all();
     }
+
+    fn ring_after(&self, _time: Duration) {
+        let mut state = self.lock();
+        // Its turns are a test's to give, whenever that likes to.
+        state.rung |= state.hosted;
+    }
 }
 
 impl Shared {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, Inode, Node};
 use super::{OFFSET_MAX, Random};
-use crate::{Errno, FileKind, Handle, Name, Op, OpenFlags, RESERVED, Span, Stat};
+use crate::{Errno, FileKind, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Span, Stat};
 
 fn known(node: &Node) -> Stat {
     let (kind, size, number) = match node {
@@ -34,6 +34,8 @@ struct Open {
     write: bool,
     /// To be removed with it, by its name.
     temporary: bool,
+    /// What its locks are held by.
+    number: u64,
 }
 
 impl Files {
@@ -55,9 +57,11 @@ impl Files {
     /// Whether there was something to close.
     fn close(&mut self, index: usize) -> bool {
         let open = self.open.get_mut(index).and_then(Option::take);
-        if let (Some(Open { node: Node::File(inode), temporary, name, .. }), true) =
-            (&open, self.exclusive)
-        {
+        let Some(Open { node: Node::File(inode), number, temporary, name, .. }) = &open else {
+            return open.is_some();
+        };
+        inode.locks().give(*number);
+        if self.exclusive {
             inode.let_go();
             if *temporary {
                 // Whoever removed it before has done what is wanted.
@@ -109,6 +113,12 @@ impl Files {
             Op::Sync { file, kind: _ } => self.sync(file),
             Op::Truncate { file, len } => self.truncate(file, len),
             Op::Allocate { file, at, len } => self.allocate(file, at, len),
+            Op::Lock { file, kind } => self.lock(file, kind),
+            Op::Unlock { file } => {
+                let number = self.get(file)?.number;
+                self.inode(file)?.0.locks().give(number);
+                Ok(0)
+            }
             // SAFETY: as for `Open`, and for the others the pusher's promise of what they fill.
             ref on_name => unsafe { self.execute_on_name(on_name) },
         }
@@ -177,8 +187,8 @@ impl Files {
         {
             return Err(Errno::BUSY);
         }
-        let write = flags.contains(OpenFlags::WRITE);
-        let open = Some(Open { node, name: name.to_owned(), write, temporary });
+        let (write, number) = (flags.contains(OpenFlags::WRITE), self.disk.next_open());
+        let open = Some(Open { node, name: name.to_owned(), write, temporary, number });
         let free = self.open.iter().position(Option::is_none);
         let index = free.unwrap_or(self.open.len());
         if free.is_none() {
@@ -265,6 +275,17 @@ impl Files {
             }
         }
         Ok(done)
+    }
+
+    fn lock(&self, file: Handle, kind: LockKind) -> Result<u64, Errno> {
+        let number = self.get(file)?.number;
+        let (inode, write) = self.inode(file)?;
+        match kind {
+            LockKind::Exclusive if !write => Err(Errno::PERM),
+            // What is open once only cannot be shared.
+            LockKind::Shared if self.exclusive => Err(Errno::OPNOTSUPP),
+            kind => inode.locks().take(number, kind).map(|()| 0),
+        }
     }
 
     fn sync(&self, file: Handle) -> Result<u64, Errno> {

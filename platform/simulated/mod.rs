@@ -20,6 +20,7 @@ mod execute;
 #[cfg(test)]
 mod fault_tests;
 mod faults;
+mod locks;
 mod namespace;
 #[cfg(test)]
 pub(crate) mod pump;

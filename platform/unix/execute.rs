@@ -5,6 +5,7 @@ use core::slice;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
+use super::locks::lock;
 use super::names::known;
 use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, errno, raw};
 use crate::{Direct, Errno, Op, Span, Stat, SyncKind};
@@ -112,6 +113,12 @@ impl Direct for Files {
                 // SAFETY: as above.
                 rustix::fs::ftruncate(unsafe { borrow(file) }, len).map(done)
             }
+            Op::Lock { file, kind } => {
+                // SAFETY: as above.
+                return lock(unsafe { borrow(file) }, Some(kind)).map(done);
+            }
+            // SAFETY: as above.
+            Op::Unlock { file } => return lock(unsafe { borrow(file) }, None).map(done),
             Op::Allocate { file, at, len } => {
                 // SAFETY: as above.
                 allocate(unsafe { borrow(file) }, at, len).map(done)

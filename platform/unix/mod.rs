@@ -7,6 +7,7 @@
 
 mod errors;
 mod execute;
+mod locks;
 mod names;
 
 use std::ffi::CStr;

@@ -124,8 +124,13 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         }
         Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
         // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer: `fstat` and `fstatat`
-        // do not. No ring reads directories.
-        Op::Stat { .. } | Op::Size { .. } | Op::Look { .. } | Op::List { .. } => return None,
+        // do not. No ring reads directories, or locks.
+        Op::Stat { .. }
+        | Op::Size { .. }
+        | Op::Look { .. }
+        | Op::List { .. }
+        | Op::Lock { .. }
+        | Op::Unlock { .. } => return None,
     };
     ops.contains(needs).then_some(entry)
 }
