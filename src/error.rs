@@ -45,7 +45,8 @@ pub enum ErrorKind {
     Io,
     /// The name is a directory.
     IsADirectory,
-    /// Someone else holds the file's lock. (Nothing answers so yet.)
+    /// Someone else holds the file's lock, and did not let go of it in time. In a browser: or has
+    /// the file open.
     Locked,
     /// A synchronous wait for something that only the browser's own turn can do.
     NeedsHost,
@@ -88,6 +89,8 @@ pub enum Operation {
     Sync,
     Truncate,
     Size,
+    Lock,
+    Unlock,
     Remove,
     Prepare,
     Room,
@@ -110,6 +113,8 @@ impl Operation {
             Operation::Sync => "sync",
             Operation::Truncate => "truncate",
             Operation::Size => "size",
+            Operation::Lock => "lock",
+            Operation::Unlock => "unlock",
             Operation::Remove => "remove",
             Operation::Prepare => "prepare",
             Operation::Room => "room",
@@ -177,7 +182,10 @@ impl ErrorKind {
             ErrorKind::InvalidInput => "correct the argument",
             ErrorKind::Io => "check the device",
             ErrorKind::IsADirectory => "name a file",
-            ErrorKind::Locked => "wait for the other process, tab or driver to close it",
+            ErrorKind::Locked => {
+                "close it there, or wait longer (`Config::lock_patience`); LITTORAL_LOCKS=off, or \
+                 `Config::locks(false)`, goes without locks"
+            }
             ErrorKind::NeedsHost => "await it, or `prepare` the name before",
             ErrorKind::NotFound => "check the name, or open it with `create`",
             ErrorKind::NotPrepared => "`prepare` the name first, or use `open`",

@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use littoral_platform::SyncKind;
+use littoral_platform::{LockKind, SyncKind};
 
 use crate::core::{Core, Held, Key, Opened};
 use crate::{Buffer, Completion, Error, ErrorKind, Intent, Operation, Result, Shared, Vector};
@@ -83,6 +83,28 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where it takes a wait.
     fn size_now(&self) -> Result<u64>;
+
+    /// Takes the lock of the whole file for this handle, or converts the one it has.
+    ///
+    /// A *shared* lock stands beside other shared ones, an *exclusive* one stands alone: among all
+    /// handles of this driver, of other drivers and of other processes. It keeps nobody from
+    /// reading and writing who does not ask for a lock. Closing or dropping the handle gives it up,
+    /// and so does the end of the process.
+    ///
+    /// Where somebody else has it, it is tried again for as long as the driver's
+    /// [`lock_patience`](crate::Config::lock_patience), then fails with
+    /// [`Locked`](crate::ErrorKind::Locked). A conversion of the lock that this handle has is tried
+    /// once; where it fails, the old lock stays.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for an exclusive lock by a handle
+    /// that may not write; [`Unsupported`](crate::ErrorKind::Unsupported) for a shared one in a
+    /// browser, where a file is open in one tab or worker at a time.
+    fn lock(&self, kind: LockKind) -> Completion<()>;
+
+    /// Gives up this handle's lock, after everything submitted before on this file and before
+    /// everything submitted later. Nothing happens if it has none.
+    fn unlock(&self) -> Completion<()>;
 
     /// Closes this handle: it takes no more operations. Completes when the file is closed if this
     /// was the last handle, with the platform's answer, or with
@@ -199,6 +221,14 @@ impl File for RingFile {
         size.map_err(|error| error.on(Arc::clone(&self.opened.name)))
     }
 
+    fn lock(&self, kind: LockKind) -> Completion<()> {
+        self.start(Operation::Lock, false, |core, file| core.lock_file(file, kind))
+    }
+
+    fn unlock(&self) -> Completion<()> {
+        self.start(Operation::Unlock, false, Core::unlock_file)
+    }
+
     fn close(&self) -> Completion<()> {
         self.start(Operation::Close, false, Core::close)
     }
@@ -211,7 +241,7 @@ impl File for RingFile {
 impl Drop for RingFile {
     fn drop(&mut self) {
         if !self.opened.is_closed() {
-            self.core.let_go(self.opened.file);
+            self.core.drop_handle(&self.opened);
         }
     }
 }

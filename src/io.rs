@@ -44,6 +44,7 @@ pub fn start(config: Config) -> Result<Arc<dyn Io>> {
 /// `InvalidInput` for a configuration outside its bounds.
 pub fn start_on(ring: Box<dyn Ring>, config: Config) -> Result<Arc<dyn Io>> {
     config.check()?;
+    let config = config.in_environment()?;
     Ok(Arc::new(Driver { core: Core::new(ring, config) }))
 }
 

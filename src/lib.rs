@@ -29,6 +29,7 @@ mod buffer;
 mod completion;
 mod core;
 mod drive;
+mod environment;
 mod error;
 mod file;
 mod io;
@@ -41,7 +42,7 @@ pub use error::{Error, ErrorKind, Operation, Result};
 pub use file::File;
 pub use io::{Clock, Io, Statistics, Status, Step, start, start_on};
 pub use littoral_platform as platform;
-pub use littoral_platform::{Errno, Limits, Report, SyncKind};
+pub use littoral_platform::{Errno, Limits, LockKind, Report, SyncKind};
 pub use options::{Config, Intent, OpenOptions, Wait};
 
 /// The README's program, compiled. (The crate page's, above, is the same one, and runs.)

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use littoral_platform::LockKind;
+
 use crate::{Error, ErrorKind, Operation, Result};
 
 /// How to open a file. Files are always readable.
@@ -20,6 +22,7 @@ pub struct OpenOptions {
     pub(crate) create_new: bool,
     pub(crate) no_follow: bool,
     pub(crate) mode: u32,
+    pub(crate) lock: Option<LockKind>,
 }
 
 impl Default for OpenOptions {
@@ -32,7 +35,14 @@ impl OpenOptions {
     /// An existing file, for reading and writing.
     #[must_use]
     pub const fn new() -> OpenOptions {
-        OpenOptions { write: true, create: false, create_new: false, no_follow: false, mode: 0o644 }
+        OpenOptions {
+            write: true,
+            create: false,
+            create_new: false,
+            no_follow: false,
+            mode: 0o644,
+            lock: None,
+        }
     }
 
     /// An existing file, for reading.
@@ -70,6 +80,15 @@ impl OpenOptions {
     #[must_use]
     pub const fn mode(mut self, mode: u32) -> OpenOptions {
         self.mode = mode;
+        self
+    }
+
+    /// Take the file's lock on the way, as [`File::lock`](crate::File::lock) does, and be `Locked`
+    /// without it. Not taken unless asked for: whoever opens a database alone asks for
+    /// [`Exclusive`](LockKind::Exclusive).
+    #[must_use]
+    pub const fn lock(mut self, kind: LockKind) -> OpenOptions {
+        self.lock = Some(kind);
         self
     }
 
@@ -116,6 +135,9 @@ pub struct Config {
     pub(crate) operations: u32,
     pub(crate) files: u32,
     pub(crate) drain_timeout: Duration,
+    pub(crate) lock_patience: Duration,
+    pub(crate) locks: bool,
+    pub(crate) locks_from_environment: bool,
 }
 
 impl Default for Config {
@@ -128,7 +150,15 @@ impl Config {
     /// 1024 operations, 1024 files, the current folder (in a browser: the origin's root).
     #[must_use]
     pub const fn new() -> Config {
-        Config { root: None, operations: 1024, files: 1024, drain_timeout: Duration::from_secs(10) }
+        Config {
+            root: None,
+            operations: 1024,
+            files: 1024,
+            drain_timeout: Duration::from_secs(10),
+            lock_patience: Duration::from_secs(3),
+            locks: true,
+            locks_from_environment: false,
+        }
     }
 
     /// The folder that all names are relative to. It must exist natively; in a browser it is a
@@ -160,6 +190,30 @@ impl Config {
     #[must_use]
     pub const fn drain_timeout(mut self, timeout: Duration) -> Config {
         self.drain_timeout = timeout;
+        self
+    }
+
+    /// How long a lock is waited for before the answer is `Locked`: 3 s unless told; zero for an
+    /// answer at once. In a browser opening waits as long, where a file can be open in one tab or
+    /// worker at a time.
+    ///
+    /// The environment variable `LITTORAL_LOCKS` goes before it: a number is as many milliseconds.
+    #[must_use]
+    pub const fn lock_patience(mut self, patience: Duration) -> Config {
+        self.lock_patience = patience;
+        self
+    }
+
+    /// Whether locks are taken. Without them every lock that is asked for is granted and none is
+    /// there: for a file system that has none, or for looking into a file that somebody else has
+    /// locked. What a browser does by itself stays: a file is open in one tab or worker at a time.
+    ///
+    /// The environment variable `LITTORAL_LOCKS` goes before it: `off`, `on`, or a number of
+    /// milliseconds, which is `on` with that patience. [`capabilities`](crate::Io::capabilities)
+    /// tell what holds, and by whom.
+    #[must_use]
+    pub const fn locks(mut self, taken: bool) -> Config {
+        self.locks = taken;
         self
     }
 }

@@ -34,6 +34,7 @@ cfg_if::cfg_if! {
         use std::os::fd::AsRawFd;
 
         fn try_lock(fd: BorrowedFd<'_>, kind: Option<LockKind>) -> rustix::io::Result<()> {
+            let short = |n: libc::c_int| libc::c_short::try_from(n).expect("one of few constants");
             let kind = match kind {
                 Some(LockKind::Shared) => libc::F_RDLCK,
                 Some(LockKind::Exclusive) => libc::F_WRLCK,
@@ -43,8 +44,8 @@ cfg_if::cfg_if! {
             // of 0 for this kind.
             // SAFETY: `flock` is numbers, and all of them may be 0.
             let mut whole: libc::flock = unsafe { zeroed() };
-            whole.l_type = libc::c_short::try_from(kind).expect("the kernel's own constants");
-            whole.l_whence = libc::SEEK_SET as libc::c_short;
+            whole.l_type = short(kind);
+            whole.l_whence = short(libc::SEEK_SET);
             // SAFETY: the descriptor is open while it is borrowed, and the command reads a `flock`,
             // which lives until the call returns. It never blocks.
             let done = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw const whole) };

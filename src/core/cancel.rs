@@ -40,6 +40,10 @@ impl State {
     }
 
     fn cancel_waiting(&mut self, index: u32) {
+        if self.naps.wake(index) {
+            self.cancel_sleeper(index);
+            return;
+        }
         let slot = &self.slots[index];
         match (&slot.held, slot.operation) {
             (Held::Naming(naming), _) => {

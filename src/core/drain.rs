@@ -48,12 +48,13 @@ impl Core {
         state.events.note(|| Event::Ended { abandoned });
         state.publish_all();
         self.delivered.store(state.delivered, core::sync::atomic::Ordering::Release);
+        let direct = state.direct.take();
         if let Some(ring) = state.ring.take() {
             state.leftovers.push(Leftover::Ring(ring));
         }
         self.leave(state);
         let platform = self.platform.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(platform);
+        drop((platform, direct));
         self.deliver_all();
     }
 

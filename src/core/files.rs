@@ -7,6 +7,7 @@ use littoral_platform::Handle;
 
 use super::barrier::Barrier;
 use super::flush::Line;
+use super::locks::Registry;
 use super::lost::Failures;
 use super::table::NONE;
 use crate::Error;
@@ -29,6 +30,7 @@ pub(crate) struct OpenFile {
     pub(crate) tails: [u32; 2],
     /// The sync that is queued and could be joined.
     pub(crate) queued_sync: u32,
+    pub(crate) locks: Registry,
     /// Failed writes and truncates that nobody took yet.
     pub(crate) failures: Failures,
     pub(crate) flushes: Line,
@@ -129,6 +131,7 @@ impl Files {
             barrier: Barrier::default(),
             tails: [NONE; 2],
             queued_sync: NONE,
+            locks: Registry::default(),
             failures: Failures::default(),
             flushes: Line::default(),
             poison: None,

@@ -1,11 +1,12 @@
 //! What an operation owns until its end, and what it gives back.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use littoral_platform::{Handle, Name, Stat};
 
+use super::locking::{Locking, Nap};
 use super::writev::{Part, Parts};
 use crate::{Buffer, OpenOptions, Shared, Vector};
 
@@ -20,6 +21,7 @@ pub(crate) enum Held {
     Write(Shared),
     WriteMany(Vector),
     Naming(Box<Naming>),
+    Locking(Box<Locking>),
 }
 
 /// The business of an open, remove or prepare.
@@ -34,6 +36,9 @@ pub(crate) struct Naming {
     /// For `prepare`: the names to come, and the files that are open already.
     pub(crate) to_prepare: VecDeque<Arc<str>>,
     pub(crate) prepared: Vec<u32>,
+    /// For an open that waits for the file's lock: what it opened.
+    pub(crate) opened: Option<Opened>,
+    pub(crate) nap: Option<Nap>,
 }
 
 impl Naming {
@@ -46,6 +51,8 @@ impl Naming {
             stat: Box::default(),
             to_prepare: VecDeque::new(),
             prepared: Vec::new(),
+            opened: None,
+            nap: None,
         }
     }
 
@@ -70,7 +77,7 @@ impl Parts for Held {
             Held::Read(_) | Held::Write(_) => 1,
             Held::ReadMany(buffers) => buffers.len(),
             Held::WriteMany(vector) => vector.parts().len(),
-            Held::Nothing | Held::Naming(_) => 0,
+            Held::Nothing | Held::Naming(_) | Held::Locking(_) => 0,
         }
     }
 
@@ -82,7 +89,9 @@ impl Parts for Held {
             Held::ReadMany(buffers) => of_buffer(&buffers[index]),
             Held::Write(shared) => of_shared(shared),
             Held::WriteMany(vector) => of_shared(&vector.parts()[index]),
-            Held::Nothing | Held::Naming(_) => unreachable!("no parts were counted"),
+            Held::Nothing | Held::Naming(_) | Held::Locking(_) => {
+                unreachable!("no parts were counted")
+            }
         }
     }
 }
@@ -129,6 +138,8 @@ impl Value {
 pub(crate) struct Opened {
     /// Its place in the table: somebody else's once `closed`.
     pub(crate) file: u32,
+    /// Names this handle among all: what its locks are held by.
+    pub(crate) who: u64,
     pub(crate) write: bool,
     pub(crate) name: Arc<str>,
     /// Set under the engine's lock, and so to be relied on there only.
@@ -137,7 +148,9 @@ pub(crate) struct Opened {
 
 impl Opened {
     pub(crate) fn new(file: u32, write: bool, name: Arc<str>) -> Opened {
-        Opened { file, write, name, closed: AtomicBool::new(false) }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let who = NEXT.fetch_add(1, Ordering::Relaxed);
+        Opened { file, who, write, name, closed: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

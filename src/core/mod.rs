@@ -16,6 +16,8 @@ mod events;
 mod files;
 mod flush;
 mod held;
+mod locking;
+mod locks;
 mod lost;
 mod merge;
 mod names;
@@ -33,6 +35,7 @@ mod writev;
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
+use core::time::Duration;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use littoral_platform::lock::{Condvar, Mutex, MutexGuard};
@@ -45,6 +48,7 @@ pub(crate) use table::{Callback, Key};
 
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
 use state::{Delivery, Leftover, State};
+use step::nanos;
 use table::Notify;
 
 /// The engine of one driver. Files and completions keep it, but it works only as long as the driver
@@ -72,7 +76,7 @@ struct Platform {
 
 impl Core {
     pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
-        let report = ring.report();
+        let report = with_locks(ring.report(), &config);
         let teller = Teller::new(&report);
         let core = Arc::new(Core {
             followers: Condvar::new(),
@@ -113,6 +117,12 @@ impl Core {
         }
     }
 
+    fn ring_bell_after(&self, time: Duration) {
+        if let Some(platform) = &*self.platform() {
+            platform.doorbell.ring_after(time);
+        }
+    }
+
     /// Every way out of the lock but `step`'s: sees to it that what was queued is started and what
     /// ended is noticed, then drops what may be the user's.
     fn leave(&self, mut state: MutexGuard<'_, State>) {
@@ -136,10 +146,14 @@ impl Core {
         let leaderless = !state.leader && (state.in_flight > 0 || state.is_anything_queued());
         let wake = state.followers > 0 && (news || leaderless);
         let mut leftovers = core::mem::take(&mut state.leftovers);
+        let alarm = state.alarm();
         let events = state.events.take();
         drop(state);
         if ring_bell {
             self.ring_bell();
+        }
+        if let Some(time) = alarm {
+            self.ring_bell_after(time);
         }
         if wake {
             self.followers.notify_all();
@@ -316,11 +330,10 @@ impl Core {
         state.cancel(key);
         self.leave(state);
     }
+}
 
-    /// A `File` is dropped, or a result that held one.
-    pub(crate) fn let_go(&self, file: u32) {
-        let mut state = self.lock();
-        state.let_go(file);
-        self.leave(state);
-    }
+/// What the ring chose, and how locks are taken on it.
+fn with_locks(mut report: Report, config: &Config) -> Report {
+    report.chosen.push(config.describe_locks());
+    report
 }

@@ -11,7 +11,7 @@ use super::Core;
 use super::files::Waiter;
 use super::held::{Naming, Opened};
 use super::push::{Now, call};
-use super::submit::check_name;
+use super::submit::{check_name, check_open};
 use super::table::NONE;
 use crate::{Error, ErrorKind, OpenOptions, Operation, Result};
 
@@ -20,15 +20,12 @@ const ROUNDS_MAX: u32 = 64;
 
 impl Core {
     pub(crate) fn open_now(&self, name: &str, options: OpenOptions) -> Result<Opened> {
-        let name = check_name(name, Operation::Open)?;
-        if options.create_for_reading() {
-            let error = Error::new(ErrorKind::InvalidInput, Operation::Open).on(name);
-            return Err(error.because("a file that is created is opened for writing"));
-        }
+        let name = check_open(name, options)?;
         self.with_name(&name, Operation::Open, |core| {
             let mut state = core.lock();
             if let Some(file) = state.shareable(&name) {
                 let opened = state.share(file, &name, options);
+                let opened = opened.and_then(|opened| state.locked_now(opened, options));
                 core.leave(state);
                 return opened;
             }
@@ -54,6 +51,7 @@ impl Core {
             state.add_user(file);
             Opened::new(file, options.write, Arc::clone(name))
         });
+        let opened = opened.and_then(|opened| state.locked_now(opened, options));
         self.leave(state);
         opened.map_err(|error| error.on(Arc::clone(name)))
     }

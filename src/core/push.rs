@@ -1,7 +1,7 @@
 //! From the queue into the ring: the one place where entries are made and pushed.
 #![allow(unsafe_code, reason = "the one push: it promises that the entry's memory stays alive")]
 
-use littoral_platform::{Direct, Errno, Full, Handle, Op, OpenFlags, Sqe, Stat, Tag};
+use littoral_platform::{Direct, Errno, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, Tag};
 
 use super::held::{Held, Naming};
 use super::overflow::Item;
@@ -185,6 +185,10 @@ impl State {
                 let (file, len) = (slot.file, slot.at);
                 Some(Op::Truncate { file: self.handle(file, true), len })
             }
+            (Operation::Unlock | Operation::Close, _) => {
+                self.unlock_turn(index);
+                None
+            }
             _ => Some(self.naming_entry(index)),
         }
     }
@@ -254,6 +258,8 @@ pub(crate) enum Now<'a> {
     Stat(Handle, &'a mut Stat),
     Size(Handle),
     Truncate(Handle, u64),
+    Lock(Handle, LockKind),
+    Unlock(Handle),
     Close(Handle),
     Remove(&'a Naming),
 }
@@ -269,6 +275,8 @@ pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
         Now::Stat(file, stat) => Op::Stat { file, stat },
         Now::Size(file) => Op::Size { file },
         Now::Truncate(file, len) => Op::Truncate { file, len },
+        Now::Lock(file, kind) => Op::Lock { file, kind },
+        Now::Unlock(file) => Op::Unlock { file },
         Now::Close(file) => Op::Close { file },
         Now::Remove(naming) => Op::Remove { name: naming.platform_name() },
     };

@@ -3,12 +3,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Cqe, Errno, Limits, Ring, Sqe, Tag};
+use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
 
 use super::barrier::Ready;
 use super::events::{Event, Events, is_notable};
 use super::files::Files;
 use super::held::{Held, Opened, Value};
+use super::locking::Naps;
 use super::overflow::Queue;
 use super::poison::Poisons;
 use super::straight::STRAIGHT_MAX;
@@ -43,6 +44,11 @@ pub(crate) struct State {
     pub(crate) files: Files,
     pub(crate) poisons: Poisons,
     pub(crate) queue: Queue,
+    /// Those who wait for somebody else's lock.
+    pub(crate) naps: Naps,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// `None` once the driver is gone.
+    pub(crate) direct: Option<Arc<dyn Direct>>,
     /// Over, and not published yet.
     pub(crate) ended: VecDeque<u32>,
     pub(crate) deliveries: VecDeque<Delivery>,
@@ -105,11 +111,14 @@ impl State {
             straight_at_max: limits.offset_max.saturating_sub(STRAIGHT_MAX as u64),
             limits,
             poisons: Poisons::new(config.files as usize, !limits.one_handle_per_file),
+            clock: ring.clock(),
+            direct: Some(ring.direct()),
             ring: Some(ring),
             config,
             slots: Table::default(),
             files: Files::default(),
             queue: Queue::default(),
+            naps: Naps::default(),
             ended: VecDeque::new(),
             deliveries: VecDeque::new(),
             leftovers: Vec::new(),
@@ -238,7 +247,7 @@ impl State {
         if !matches!(held, Held::Nothing) {
             self.leftovers.push(Leftover::Held(held));
         }
-        let (operation, file, class, gate) = (slot.operation, slot.file, slot.class, slot.gate);
+        let (operation, file) = (slot.operation, slot.file);
         match &outcome {
             Err(error) => self.events.note(|| Event::Failed(error.clone())),
             Ok(_) if is_notable(operation) => {
@@ -260,10 +269,18 @@ impl State {
         if file == NONE {
             return;
         }
-        let entry = self.files.get(file);
         if let Some(error) = failure {
-            entry.failures.add(sequence, error);
+            self.files.get(file).failures.add(sequence, error);
         }
+        self.leave_file(index);
+        self.close_if_unused(file);
+    }
+
+    /// An operation has nothing more to do with its file: those who waited for it may go.
+    pub(crate) fn leave_file(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        let (file, class, gate) = (slot.file, slot.class, slot.gate);
+        let entry = self.files.get(file);
         entry.pins -= 1;
         let mut ready = core::mem::take(&mut self.ready);
         match gate {
@@ -276,7 +293,6 @@ impl State {
             self.enqueue(slot);
         }
         self.ready = ready;
-        self.close_if_unused(file);
     }
 
     /// Publishes what is over: to whoever has the completion, or was named to be told.
@@ -323,8 +339,7 @@ impl State {
         let (operation, notify) = (slot.operation, core::mem::take(&mut slot.notify));
         if let Some(outcome) = slot.outcome.take() {
             if let Ok(Value::File(opened)) = &outcome {
-                let file = opened.file;
-                self.let_go(file);
+                self.drop_handle(opened);
             } else if outcome.is_err() && slot.file != NONE {
                 self.take_failure(index, false);
             }

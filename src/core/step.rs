@@ -40,6 +40,7 @@ impl State {
     /// goes on to the end of everything that needs no host. Elsewhere one batch is enough; what it
     /// set free is started before its results are told.
     pub(crate) fn work(&mut self, submit: bool, publish: bool) {
+        self.wake_sleepers();
         loop {
             self.start(submit);
             if !self.reap(publish) {
@@ -76,6 +77,7 @@ impl State {
         self.turn_all_off();
         // Nobody is left to be told later, of room, of the end of everything, of a close.
         self.rooms.clear();
+        self.naps.clear();
         self.shutdowns.clear();
         let files: Vec<u32> = self.files.all().collect();
         for file in files {
@@ -142,10 +144,14 @@ impl Core {
             self.followers.notify_all();
         }
         // The leader may wait for what this step has taken from under it.
-        let ring_bell = told && state.leader;
+        let ring_bell = (told || state.rings_bell) && state.leader;
+        let alarm = state.alarm();
         drop(state);
         if ring_bell {
             self.ring_bell();
+        }
+        if let Some(time) = alarm {
+            self.ring_bell_after(time);
         }
         if !leftovers.is_empty() {
             leftovers.clear();
@@ -187,8 +193,11 @@ impl Core {
                     state.submit();
                     return (state, Status::Pending);
                 }
-                let left = left.map(Duration::from_nanos);
-                let waits_for_ring = state.in_flight > 0;
+                let next_try = state.time_to_next_try();
+                // Also for nothing but the time, unless there is something to push.
+                let waits_for_ring =
+                    state.in_flight > 0 || (next_try.is_some() && !state.is_anything_queued());
+                let left = left.map(Duration::from_nanos).into_iter().chain(next_try).min();
                 state = if leads && waits_for_ring {
                     self.lead(state, left)
                 } else if leads && !state.queue.is_empty() {
@@ -325,6 +334,6 @@ impl Core {
     }
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(crate) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

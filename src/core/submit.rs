@@ -9,6 +9,7 @@ use littoral_platform::SyncKind;
 use super::Core;
 use super::barrier::Class;
 use super::held::{Held, Naming, Opened, Value};
+use super::locking::check_lock;
 use super::table::{Gate, Key, NONE};
 use super::writev::Parts;
 use crate::{Error, ErrorKind, Intent, OpenOptions, Operation};
@@ -29,6 +30,19 @@ pub(crate) fn check_name(name: &str, operation: Operation) -> Result<Arc<str>, E
         return Ok(name.into());
     };
     Err(Error::new(ErrorKind::InvalidInput, operation).on(name).because(what))
+}
+
+/// The name of what is to be opened, if it can be opened so.
+pub(crate) fn check_open(name: &str, options: OpenOptions) -> Result<Arc<str>, Error> {
+    if options.create_for_reading() {
+        let error = Error::new(ErrorKind::InvalidInput, Operation::Open).on(name);
+        return Err(error.because("a file that is created is opened for writing"));
+    }
+    if let Some(kind) = options.lock {
+        let checked = check_lock(options.write, kind, Operation::Open);
+        checked.map_err(|error| error.on(name))?;
+    }
+    check_name(name, Operation::Open)
 }
 
 impl Core {
@@ -74,7 +88,7 @@ impl Core {
     }
 
     /// A sync, truncate or size.
-    fn on_file(
+    pub(crate) fn on_file(
         &self,
         operation: Operation,
         class: Class,
@@ -127,18 +141,15 @@ impl Core {
             return Err(Error::new(ErrorKind::Closed, Operation::Close));
         }
         let index = state.begin(Operation::Close, NONE, Held::Nothing);
-        state.close(index, opened.file);
+        state.close_handle(index, opened);
         let key = state.key(index);
         self.leave(state);
         Ok(key)
     }
 
     pub(crate) fn open(&self, name: &str, options: OpenOptions) -> Result<Key, Error> {
-        if options.create_for_reading() {
-            let error = Error::new(ErrorKind::InvalidInput, Operation::Open).on(name);
-            return Err(error.because("a file that is created is opened for writing"));
-        }
-        self.on_name(Operation::Open, Naming::new(check_name(name, Operation::Open)?, options))
+        let name = check_open(name, options)?;
+        self.on_name(Operation::Open, Naming::new(name, options))
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<Key, Error> {

@@ -118,7 +118,9 @@ impl Stage for Worker {
             .root(root)
             .operations(plan.operations)
             .files(plan.files)
-            .drain_timeout(plan.drain);
+            .drain_timeout(plan.drain)
+            .lock_patience(plan.patience)
+            .locks(plan.locks);
         if !self.faulty {
             return Ok((start(config)?, None));
         }

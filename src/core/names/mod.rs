@@ -21,7 +21,7 @@ use super::table::{Phase, Stage};
 use crate::Operation;
 
 impl State {
-    fn naming(&mut self, slot: u32) -> &mut Naming {
+    pub(crate) fn naming(&mut self, slot: u32) -> &mut Naming {
         match &mut self.slots[slot].held {
             Held::Naming(naming) => naming,
             _ => unreachable!("operations on names hold a name until they end"),
@@ -65,6 +65,11 @@ impl State {
         true
     }
 
+    /// What somebody else had open may be free now.
+    pub(crate) fn open_again(&mut self, slot: u32) {
+        self.push_named(slot, Phase::Main);
+    }
+
     /// The ring has answered an operation on a name.
     pub(crate) fn named(&mut self, slot: u32, result: Result<u64, Errno>) {
         let name = Arc::clone(&self.naming(slot).name);
@@ -90,6 +95,15 @@ impl State {
                 return;
             }
             (_, _, Ok(_)) => self.identified(slot, &name),
+            (_, Phase::Main, Err(code))
+                if operation != Operation::Remove && self.is_open_elsewhere(code) =>
+            {
+                if self.sleep(slot) {
+                    return;
+                }
+                self.unprepare(slot);
+                self.fail_open_elsewhere(slot);
+            }
             (_, _, Err(code)) => {
                 if operation != Operation::Remove {
                     self.close_stray(slot);

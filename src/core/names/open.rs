@@ -23,10 +23,9 @@ impl State {
             }
             return self.push_named(slot, Phase::Main);
         };
-        let outcome = self.share(file, &name, options);
-        self.finish(slot, outcome.map(Value::File));
-        if self.slots[slot].detached {
-            self.disown(slot);
+        match self.share(file, &name, options) {
+            Ok(opened) => self.opened(slot, opened),
+            Err(error) => self.finish(slot, Err(error)),
         }
         false
     }
@@ -90,10 +89,7 @@ impl State {
             Ok(file) => {
                 self.add_user(file);
                 let opened = Opened::new(file, options.write, Arc::clone(name));
-                self.finish(slot, Ok(Value::File(opened)));
-                if self.slots[slot].detached {
-                    self.disown(slot);
-                }
+                self.opened(slot, opened);
             }
         }
     }
@@ -150,11 +146,11 @@ impl State {
     /// Nobody will take the file that a finished open holds: it is closed now, so that what comes
     /// next to its name finds it closed.
     pub(crate) fn disown(&mut self, slot: u32) {
-        let slot = &mut self.slots[slot];
-        if let Some(Ok(Value::File(opened))) = &slot.outcome {
-            let file = opened.file;
-            slot.outcome = Some(Ok(Value::Unit));
-            self.let_go(file);
+        let outcome = &mut self.slots[slot].outcome;
+        if matches!(outcome, Some(Ok(Value::File(_))))
+            && let Some(Ok(Value::File(opened))) = outcome.replace(Ok(Value::Unit))
+        {
+            self.drop_handle(&opened);
         }
     }
 }

@@ -57,13 +57,24 @@ pub struct Plan {
     pub files: u32,
     /// [`littoral::Config::drain_timeout`].
     pub drain: Duration,
+    /// [`littoral::Config::lock_patience`].
+    pub patience: Duration,
+    /// [`littoral::Config::locks`].
+    pub locks: bool,
     /// How a faulty ring misbehaves; a plain one heeds nothing of it. The seed is the stage's.
     pub faults: Faults,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { operations: 64, files: 64, drain: Duration::from_secs(5), faults: Faults::rough(0) }
+        Plan {
+            operations: 64,
+            files: 64,
+            drain: Duration::from_secs(5),
+            patience: Duration::ZERO,
+            locks: true,
+            faults: Faults::rough(0),
+        }
     }
 }
 
@@ -72,6 +83,12 @@ impl Plan {
     #[must_use]
     pub fn operations(operations: u32) -> Plan {
         Plan { operations, ..Plan::default() }
+    }
+
+    /// That patience with locks.
+    #[must_use]
+    pub fn patience(patience: Duration) -> Plan {
+        Plan { patience, ..Plan::default() }
     }
 
     /// A faulty ring that misbehaves by its script alone.

@@ -147,7 +147,9 @@ impl Stage for NativeStage {
             .root(root.clone())
             .operations(plan.operations)
             .files(plan.files)
-            .drain_timeout(plan.drain);
+            .drain_timeout(plan.drain)
+            .lock_patience(plan.patience)
+            .locks(plan.locks);
         let setup = Setup { root: Some(root), in_flight: plan.operations.saturating_mul(2) };
         let simulated =
             || Simulated::new(&setup, self.disk.clone(), simulated::Config::seeded(seed));
