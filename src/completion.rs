@@ -77,6 +77,14 @@ impl<T> Completion<T> {
         }
     }
 
+    /// Names the operation's file in an error of waiting for it.
+    pub(crate) fn describe(&self, error: Error) -> Error {
+        match &self.inner {
+            Inner::Slot(core, key) => core.name_file(*key, error),
+            _ => error,
+        }
+    }
+
     /// Lets the operation run on by itself; the same as dropping this, said aloud.
     pub fn detach(self) {}
 }

@@ -132,10 +132,12 @@ impl ErrorKind {
             Errno::EXIST => ErrorKind::AlreadyExists,
             Errno::ISDIR => ErrorKind::IsADirectory,
             Errno::PERM | Errno::ACCES | Errno::ROFS => ErrorKind::PermissionDenied,
-            Errno::NOSPC | Errno::DQUOT | Errno::FBIG => ErrorKind::StorageFull,
+            Errno::NOSPC | Errno::DQUOT => ErrorKind::StorageFull,
             Errno::BUSY => ErrorKind::Busy,
             Errno::CANCELED => ErrorKind::Cancelled,
-            Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW => ErrorKind::InvalidInput,
+            Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW | Errno::FBIG => {
+                ErrorKind::InvalidInput
+            }
             Errno::NOMEM | Errno::MFILE | Errno::NFILE => ErrorKind::OutOfResources,
             Errno::NOSYS | Errno::OPNOTSUPP => ErrorKind::Unsupported,
             Errno::OWNERDEAD => ErrorKind::RingLost,
@@ -157,7 +159,7 @@ impl ErrorKind {
             ErrorKind::NeedsHost => "it cannot be waited for here",
             ErrorKind::NotFound => "there is no such file",
             ErrorKind::NotPrepared => "the name was not prepared",
-            ErrorKind::OutOfResources => "the platform is out of a resource",
+            ErrorKind::OutOfResources => "out of a resource",
             ErrorKind::PermissionDenied => "permission denied",
             ErrorKind::RingLost => "the ring is dead",
             ErrorKind::Saturated => "too many operations are alive",
@@ -189,10 +191,10 @@ impl ErrorKind {
             ErrorKind::NeedsHost => "await it, or `prepare` the name before",
             ErrorKind::NotFound => "check the name, or open it with `create`",
             ErrorKind::NotPrepared => "`prepare` the name first, or use `open`",
-            ErrorKind::OutOfResources => "free memory or descriptors, or raise the limit",
+            ErrorKind::OutOfResources => "close files or free memory, or raise the limit",
             ErrorKind::PermissionDenied => "open it for writing, or change its permissions",
             ErrorKind::RingLost => "start a new driver and reopen its files",
-            ErrorKind::Saturated => "take results first, await `room`, or raise the limit",
+            ErrorKind::Saturated => "take results, await `room`, or raise `Config::operations`",
             ErrorKind::StorageFull => "free space or raise the quota, then write again",
             ErrorKind::SyncLost => {
                 "call `acknowledge_sync_loss`, write again what came after the last good sync, \
@@ -301,27 +303,95 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+/// A name as it stands in a text: of one that is too long for a line, its begin and its end.
+struct Shown<'a>(&'a str);
+
+/// Characters of a name that is shown whole, and of the two ends of a longer one.
+const SHOWN_MAX: usize = 96;
+const SHOWN_ENDS: (usize, usize) = (64, 16);
+
+impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.chars().count();
+        if count <= SHOWN_MAX {
+            return write!(f, "`{}`", self.0.escape_debug());
+        }
+        let place = |at: usize| self.0.char_indices().nth(at).map_or(0, |(place, _)| place);
+        let (head, tail) = (&self.0[..place(SHOWN_ENDS.0)], &self.0[place(count - SHOWN_ENDS.1)..]);
+        write!(f, "`{}…{}` ({} bytes)", head.escape_debug(), tail.escape_debug(), self.0.len())
+    }
+}
+
+impl Error {
+    /// What went wrong, without what to do about it.
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let repr = &*self.0;
         write!(f, "{}", repr.operation.name())?;
         if let Some(file) = &repr.file {
-            write!(f, " on `{}`", file.escape_debug())?;
+            write!(f, " on {}", Shown(file))?;
         }
-        write!(f, " failed: {}", repr.kind.what())?;
+        write!(f, " failed: {}", self.what())?;
         if let Some(detail) = &repr.detail {
             write!(f, ": {detail}")?;
         }
         if let Some(code) = repr.code {
             write!(f, " ({code:?})")?;
         }
-        if let Some(confirmed) = repr.confirmed {
-            write!(f, ", {confirmed} bytes confirmed")?;
+        match repr.confirmed {
+            // The platform has not said what it did.
+            Some(confirmed) if matches!(repr.kind, ErrorKind::Abandoned | ErrorKind::RingLost) => {
+                write!(f, ", at least {confirmed} bytes written")
+            }
+            Some(confirmed) => write!(f, ", {confirmed} bytes confirmed"),
+            None => Ok(()),
         }
-        if let Some(cause) = &repr.cause {
-            write!(f, " [first: {cause}]")?;
+    }
+
+    /// What the kind means for this operation.
+    fn what(&self) -> &'static str {
+        let repr = &*self.0;
+        match (repr.kind, repr.operation, repr.code) {
+            (ErrorKind::NotFound, Operation::Start, _) => "the root is not there",
+            (ErrorKind::InvalidInput, _, Some(Errno::FBIG)) => "larger than a file may be here",
+            (ErrorKind::InvalidInput, _, Some(Errno::INVAL)) => {
+                "the platform refused it as invalid"
+            }
+            (kind, ..) => kind.what(),
         }
-        write!(f, "; {}", repr.kind.remedy())
+    }
+
+    /// What to do about it.
+    fn remedy(&self) -> &'static str {
+        let repr = &*self.0;
+        match (repr.kind, repr.operation, repr.code) {
+            (ErrorKind::NotFound, Operation::Start, _) => {
+                "create the folder, or pass another to `Config::root`"
+            }
+            (ErrorKind::InvalidInput, _, Some(Errno::FBIG)) => {
+                "stay below the limits of the file system and of the process"
+            }
+            (ErrorKind::InvalidInput, _, Some(Errno::INVAL)) => {
+                "see what kind of file it is, and report it with `capabilities`"
+            }
+            (kind, ..) => kind.remedy(),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f)?;
+        // What a failure led to is told by kind: of a chain, only where it began.
+        let mut first = self;
+        while let Some(cause) = first.cause() {
+            first = cause;
+        }
+        if !core::ptr::eq(first, self) {
+            write!(f, " [first: ")?;
+            first.tell(f)?;
+            write!(f, "]")?;
+        }
+        write!(f, "; {}", self.remedy())
     }
 }
 

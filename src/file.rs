@@ -151,14 +151,14 @@ impl RingFile {
 
     /// A first look; what another thread closes meanwhile the engine sees under its lock.
     fn check(&self, operation: Operation, write: bool) -> Result<()> {
-        let kind = if self.opened.is_closed() {
-            ErrorKind::Closed
-        } else if write && !self.opened.write {
-            ErrorKind::PermissionDenied
-        } else {
-            return Ok(());
-        };
-        Err(Error::new(kind, operation))
+        if self.opened.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, operation));
+        }
+        if write && !self.opened.write {
+            let error = Error::new(ErrorKind::PermissionDenied, operation);
+            return Err(error.because("this handle is for reading"));
+        }
+        Ok(())
     }
 }
 

@@ -49,7 +49,7 @@ impl Files {
         let Some(root) = setup.root.as_deref() else { return Ok(Files { root: None }) };
         let flags = PATH_ONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| {
-            let what = format!("cannot open the root {root:?}: it must be an existing folder");
+            let what = format!("cannot open {root:?}, which must be an existing folder");
             SetupError { what, code: errno(error) }
         })?;
         Ok(Files { root: Some(opened) })

@@ -325,6 +325,15 @@ impl Core {
         self.leave(state);
     }
 
+    /// Names the operation's file in an error that is not its own.
+    pub(crate) fn name_file(&self, key: Key, error: Error) -> Error {
+        let mut state = self.lock();
+        if state.slots.find(key).is_none() {
+            return error;
+        }
+        state.describe(key.slot, error)
+    }
+
     pub(crate) fn cancel(&self, key: Key) {
         let mut state = self.lock();
         state.cancel(key);

@@ -146,14 +146,11 @@ impl State {
 
     /// Why an operation cannot be taken now.
     pub(crate) fn refusal(&self, operation: Operation) -> Option<Error> {
-        let kind = if self.dead.is_some() {
-            ErrorKind::RingLost
-        } else if self.closed {
-            ErrorKind::Closed
-        } else {
-            return None;
-        };
-        Some(Error::new(kind, operation))
+        if self.dead.is_some() {
+            return Some(Error::new(ErrorKind::RingLost, operation));
+        }
+        let error = || Error::new(ErrorKind::Closed, operation).because("the driver was shut down");
+        self.closed.then(error)
     }
 
     /// Why an operation on this file cannot be taken now.
@@ -164,7 +161,11 @@ impl State {
 
     /// Why an operation that counts cannot be taken now.
     pub(crate) fn saturation(&self, operation: Operation) -> Option<Error> {
-        (self.alive >= self.config.operations).then(|| Error::new(ErrorKind::Saturated, operation))
+        let most = self.config.operations;
+        (self.alive >= most).then(|| {
+            let error = Error::new(ErrorKind::Saturated, operation);
+            error.because(format!("{} of {most} are in use", self.alive))
+        })
     }
 
     /// A slot for an operation that was let in.

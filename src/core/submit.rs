@@ -20,10 +20,18 @@ const COMPONENT_MAX: usize = 255;
 
 /// The one rule for names, on every platform.
 pub(crate) fn check_name(name: &str, operation: Operation) -> Result<Arc<str>, Error> {
-    let valid =
-        |part: &str| !part.is_empty() && part.len() <= COMPONENT_MAX && part != "." && part != "..";
-    let what = if name.is_empty() || name.len() > NAME_MAX || !name.split('/').all(valid) {
-        "a name is 1 to 1024 bytes, of components of 1 to 255 bytes that are not `.` or `..`"
+    let what = if name.is_empty() {
+        "it is empty"
+    } else if name.len() > NAME_MAX {
+        "a name has 1024 bytes at most"
+    } else if name.starts_with('/') {
+        "names are relative to the root, so none starts with `/`"
+    } else if name.split('/').any(|part| part.len() > COMPONENT_MAX) {
+        "a component has 255 bytes at most"
+    } else if name.split('/').any(str::is_empty) {
+        "a component is empty"
+    } else if name.split('/').any(|part| matches!(part, "." | "..")) {
+        "no component is `.` or `..`"
     } else if name.chars().any(|c| c.is_control() || c == '\\') {
         "a name has no control characters and no `\\`"
     } else {
@@ -205,10 +213,12 @@ impl Core {
         }
         if operations > state.config.operations {
             let error = Error::new(ErrorKind::InvalidInput, Operation::Room);
-            return Err(error.because("more room than the driver was configured for"));
+            let most = state.config.operations;
+            return Err(error.because(format!("{operations}, and `Config::operations` is {most}")));
         }
         if state.rooms.len() >= state.config.operations as usize {
-            return Err(Error::new(ErrorKind::Saturated, Operation::Room));
+            let error = Error::new(ErrorKind::Saturated, Operation::Room);
+            return Err(error.because("as many wait for room"));
         }
         let index = state.begin(Operation::Room, NONE, Held::Nothing);
         state.slots[index].at = u64::from(operations);

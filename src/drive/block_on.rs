@@ -75,7 +75,10 @@ pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T>
                     ))
                 });
             }
-            Status::NeedsHost => return completion.try_take().unwrap_or(Err(needs_host())),
+            Status::NeedsHost => {
+                let needs_host = completion.describe(needs_host());
+                return completion.try_take().unwrap_or(Err(needs_host));
+            }
             Status::Delivered | Status::Pending => {}
         }
     }
