@@ -79,9 +79,9 @@ impl<T> Completion<T> {
 
     /// Names the operation's file in an error of waiting for it.
     pub(crate) fn describe(&self, error: Error) -> Error {
-        match &self.inner {
-            Inner::Slot(core, key) => core.name_file(*key, error),
-            _ => error,
+        match &self.core {
+            Some(core) => core.name_file(self.key, error),
+            None => error,
         }
     }
 

@@ -202,8 +202,8 @@ fn on_data() -> Vec<Sample> {
         ),
         (
             failed(OpKind::Write, Errno::FBIG),
-            "pwrite on `main.db` failed: larger than a file may be here (EFBIG), 0 bytes confirmed; \
-             stay below the limits of the file system and of the process",
+            "pwrite on `main.db` failed: larger than a file may be here (EFBIG), \
+             0 bytes confirmed; stay below the limits of the file system and of the process",
         ),
         (
             failed(OpKind::Write, Errno::INVAL),
@@ -331,8 +331,8 @@ fn on_drivers() -> Vec<Sample> {
         ),
         (
             ring_lost,
-            "pwrite on `main.db` failed: the ring is dead (EOWNERDEAD), at least 0 bytes written; \
-             start a new driver and reopen its files",
+            "pwrite on `main.db` failed: the ring is dead (EOWNERDEAD), \
+             at least 0 bytes written; start a new driver and reopen its files",
         ),
         (
             abandoned,
