@@ -38,23 +38,32 @@ export const BROWSERS = {
 };
 
 /**
- * Where checks run: a browser, and how its profile keeps files. Firefox's private windows refuse
- * OPFS, so that there is nothing to check in them.
+ * Where checks run: a browser, and the kind of its profile. An incognito window keeps files in
+ * memory, a private one has none, so that all there is to check is that we are told so.
  */
 export const CONTEXTS = {
   chromium: { browser: 'chromium', profile: 'regular' },
   'chromium-incognito': { browser: 'chromium', profile: 'incognito' },
   firefox: { browser: 'firefox', profile: 'regular' },
+  'firefox-private': { browser: 'firefox', profile: 'private' },
 };
 
+/** The contexts in which there are files. */
+export const WITH_FILES = Object.keys(CONTEXTS).filter(
+  (context) => CONTEXTS[context].profile !== 'private',
+);
+
 /**
- * How a browser is told to grant an origin that many bytes: Firefox when it starts, in KiB;
- * Chromium later, by its page.
+ * What Firefox is told when it starts, where Chromium learns it later, by its page: how much an
+ * origin is granted, in KiB, and that its windows are private.
  */
-function preferences({ quota }) {
-  return quota === undefined
-    ? {}
-    : { 'dom.quotaManager.temporaryStorage.fixedLimit': Math.floor(quota / 1024) };
+function preferences({ profile, quota }) {
+  const set = {};
+  if (quota !== undefined) {
+    set['dom.quotaManager.temporaryStorage.fixedLimit'] = Math.floor(quota / 1024);
+  }
+  if (profile === 'private') set['browser.privatebrowsing.autostart'] = true;
+  return set;
 }
 
 const START_SECONDS = 60;
@@ -145,7 +154,7 @@ export class Session {
       headless: true,
       userDataDir: join(this.#profile, 'profile'),
       args: kind.args,
-      extraPrefsFirefox: preferences({ quota }),
+      extraPrefsFirefox: preferences({ profile, quota }),
       timeout: START_SECONDS * 1000,
       protocolTimeout: 0,
       // Whatever the browser drops outside its profile lands in a folder that goes with it.

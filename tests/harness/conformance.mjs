@@ -9,7 +9,7 @@ import { program } from './cargo.mjs';
 import { WITHOUT } from './clauses.mjs';
 import { oneLine, Missing } from './outcome.mjs';
 import { rowOfCheck } from './sabotage.mjs';
-import { Session } from './browser.mjs';
+import { Session, WITH_FILES } from './browser.mjs';
 
 /** Backends that run as a native program, and those that run in a browser's worker. */
 export const NATIVE = [
@@ -20,7 +20,7 @@ export const NATIVE = [
   'faulty-threads',
   'faulty-simulated',
 ];
-export const WEB = ['opfs', 'faulty-opfs'];
+const WEB = ['opfs', 'faulty-opfs'];
 
 const OUTCOMES = new Set(['passed', 'covered', 'failed', 'skipped']);
 const SILENCE_SECONDS = 120;
@@ -118,14 +118,24 @@ export function inBrowser(context, backend, { url, seed, filter, onRow }) {
   return rowsOf({ browser: context, backend, url, onRow }, 'run_conformance', args);
 }
 
-/** What the module knows to check of its ring alone, below the engine. */
-export const RING = [
+/** What the module knows to check of its ring alone, below the engine, where there are files. */
+const RING = [
   { name: '', call: 'ring_self_test', options: {} },
   // Each context has its own way to say that there is no room: by what it throws, counts or omits.
   { name: ' small quota', call: 'ring_out_of_space', options: { quota: 8 << 20 } },
 ];
 
-/** Runs one of them. */
+/** And where there are none. */
+const REFUSED = [{ name: '', call: 'ring_refused', options: {} }];
+
+/** What there is to check in a context: of the ring, and by the suite. */
+export function checksOf(context) {
+  return WITH_FILES.includes(context)
+    ? { kinds: RING, backends: WEB }
+    : { kinds: REFUSED, backends: [] };
+}
+
+/** Runs one kind of the ring's checks. */
 export function ringInBrowser(context, { name, call, options }, { url, onRow }) {
   const mode = name.trim() || 'default';
   return rowsOf({ browser: context, backend: 'opfs', mode, url, onRow }, call, [], options);

@@ -14,7 +14,7 @@ import { delimiter, join } from 'node:path';
 import { root, scratch } from './paths.mjs';
 import { run } from './process.mjs';
 import { say } from './progress.mjs';
-import { CONTEXTS, Session } from './browser.mjs';
+import { Session, WITH_FILES } from './browser.mjs';
 import { clausesHeld, clausesToVerify, leftOut, unverified } from './clauses.mjs';
 
 // Small inputs: what is tested is the judging, not the judged.
@@ -132,7 +132,7 @@ function fakeRust(version) {
 function clauseGate() {
   const contexts = [
     { backend: 'uring', browser: null },
-    ...Object.keys(CONTEXTS).map((browser) => ({ backend: 'opfs', browser })),
+    ...WITH_FILES.map((browser) => ({ backend: 'opfs', browser })),
   ];
   const clauses = clausesToVerify();
   const rowsOf = ({ backend, browser }, outcome) =>

@@ -8,7 +8,7 @@ import { serve } from './server.mjs';
 import { counted } from './bench.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages, WITH_FEATURES } from './stages.mjs';
-import { CONTEXTS } from './browser.mjs';
+import { CONTEXTS, WITH_FILES } from './browser.mjs';
 import {
   backends,
   clausesHeld,
@@ -19,13 +19,12 @@ import {
   WITHOUT,
 } from './clauses.mjs';
 import {
+  checksOf,
   inBrowser,
   native,
   NATIVE,
   nativeCapabilities,
-  RING,
   ringInBrowser,
-  WEB,
 } from './conformance.mjs';
 import { publishStages } from './publish.mjs';
 import { selfTest } from './selftest.mjs';
@@ -135,13 +134,14 @@ async function conformance(stages, tools, { filter, seed }, report) {
         said.set(context, capabilities);
         return rows;
       };
-      for (const kind of RING) {
+      const { kinds, backends } = checksOf(context);
+      for (const kind of kinds) {
         await checks(`ring ${context}${kind.name}`, async () => {
           needed();
           return noted(await ringInBrowser(context, kind, { url, onRow }));
         });
       }
-      for (const backend of WEB) {
+      for (const backend of backends) {
         await checks(`conformance ${backend} ${context}`, async () => {
           needed();
           return kept(noted(await inBrowser(context, backend, { url, seed, filter, onRow })));
@@ -155,7 +155,7 @@ async function conformance(stages, tools, { filter, seed }, report) {
     );
     // In an order that does not depend on who was faster.
     const order = Object.keys(CONTEXTS);
-    for (const context of order.filter((each) => said.has(each))) {
+    for (const context of WITH_FILES.filter((each) => said.has(each))) {
       report.extra.capabilities[`opfs in ${context}`] = said.get(context);
     }
     report.rows.sort((one, other) => order.indexOf(one.browser) - order.indexOf(other.browser));
@@ -179,7 +179,7 @@ async function conformance(stages, tools, { filter, seed }, report) {
       if (stages.only !== undefined || filter !== undefined) return true;
       const contexts = [
         { backend: 'uring', browser: null },
-        ...Object.keys(CONTEXTS).map((browser) => ({ backend: 'opfs', browser })),
+        ...WITH_FILES.map((browser) => ({ backend: 'opfs', browser })),
       ];
       const added = unverified(report.rows, clausesToVerify(), contexts);
       added.forEach(onRow);

@@ -67,6 +67,12 @@ pub async fn ring_out_of_space(on_row: js_sys::Function) -> String {
     row::to_json(&ring::checks::with_a_small_quota(&on_row).await)
 }
 
+/// The same for a window that gets no files at all, as the private ones of Firefox.
+#[wasm_bindgen]
+pub async fn ring_refused(on_row: js_sys::Function) -> String {
+    row::to_json(&ring::checks::where_files_are_refused(&on_row).await)
+}
+
 /// What a call costs on the platform's ring, by size; rows as JSON.
 #[wasm_bindgen]
 pub async fn ring_costs() -> String {

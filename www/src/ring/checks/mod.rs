@@ -8,6 +8,7 @@ mod data;
 mod lies;
 mod life;
 mod names;
+mod refused;
 mod space;
 
 use std::fmt::Debug;
@@ -52,23 +53,38 @@ const WITH_A_SMALL_QUOTA: &[(&str, Check)] = checks! {
         room_that_was_given_back_is_there;
 };
 
+const WHERE_FILES_ARE_REFUSED: &[(&str, Check)] = checks! {
+    refused: a_refusal_is_no_access;
+};
+
 /// Runs the checks that hold in every browser; tells each row as text when it is there.
 pub(crate) async fn everywhere(on_row: &js_sys::Function) -> Vec<Row> {
-    run(EVERYWHERE, on_row).await
+    run(EVERYWHERE, true, on_row).await
+}
+
+/// Runs those for a window that gets no files at all.
+pub(crate) async fn where_files_are_refused(on_row: &js_sys::Function) -> Vec<Row> {
+    run(WHERE_FILES_ARE_REFUSED, false, on_row).await
 }
 
 /// Runs those for which someone gave the origin some MiB only.
 pub(crate) async fn with_a_small_quota(on_row: &js_sys::Function) -> Vec<Row> {
-    run(WITH_A_SMALL_QUOTA, on_row).await
+    run(WITH_A_SMALL_QUOTA, true, on_row).await
 }
 
-async fn run(checks: &'static [(&'static str, Check)], on_row: &js_sys::Function) -> Vec<Row> {
+/// With `clear` on a folder that is empty at the beginning of each.
+async fn run(
+    checks: &'static [(&'static str, Check)],
+    clear: bool,
+    on_row: &js_sys::Function,
+) -> Vec<Row> {
     let mut rows = Vec::new();
     for (check, run) in checks {
         // Nobody may listen, and then nothing is lost.
         let begins = format!(r#"{{"begins":"ring {check}"}}"#);
         let _ = on_row.call1(&JsValue::NULL, &begins.into());
-        let outcome = match opfs::clear(ROOT).await {
+        let cleared = if clear { opfs::clear(ROOT).await } else { Ok(()) };
+        let outcome = match cleared {
             Ok(()) => within_limit(run()).await.and_then(|outcome| outcome),
             Err(thrown) => Err(format!("the folder cannot be cleared: {thrown:?}")),
         };
