@@ -198,9 +198,10 @@ impl State {
             }
             Refused::Elsewhere => "another process, or another driver of this one, has it",
         };
+        let patience = self.config.lock_patience.as_millis();
         let waited = match waited.and_then(|slot| self.nap(slot)) {
-            Some(_) => format!(", and kept it for {} ms", self.config.lock_patience.as_millis()),
-            None => String::new(),
+            Some(_) if patience > 0 => format!(", and kept it for {patience} ms"),
+            _ => String::new(),
         };
         Error::new(ErrorKind::Locked, operation).because(format!("{holder}{waited}"))
     }

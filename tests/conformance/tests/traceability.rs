@@ -13,7 +13,6 @@ const LATER: &[&str] = &[
     "two size classes of buffers",
     "groups",
     "a batch of vectored writes",
-    "its one test",
     "S6",
     "S7",
     "F5",

@@ -1,0 +1,247 @@
+//! A process of its own that does as it is told, and answers with exactly what it got.
+//!
+//! It is this very test program, started again for its one test `child_process` with a variable
+//! set. It reads orders from its standard input and answers each with one line: what came of it,
+//! and after how many milliseconds. So a test compares answers, and a child that dies, hangs or
+//! fails for another reason than the expected one is never taken for a success.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use littoral::{Buffer, Config, File, Io, LockKind, OpenOptions, Wait, start, wait};
+use rustix::fs::FlockOperation;
+
+const FOLDER: &str = "LITTORAL_TEST_FOLDER";
+const PATIENCE: &str = "LITTORAL_TEST_PATIENCE";
+const MARK: &str = "answer: ";
+
+/// An answer of a child.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    /// How long the child took for it.
+    pub(crate) time: Duration,
+}
+
+/// A child and the way to it.
+pub(crate) struct Process {
+    child: Child,
+    orders: ChildStdin,
+    answers: mpsc::Receiver<String>,
+}
+
+impl Process {
+    /// A child that begins with a driver on `folder`, which waits that long for locks.
+    pub(crate) fn new(folder: &Path, patience_millis: u32) -> Process {
+        let mut process = Process::bare(folder, patience_millis, None);
+        assert_eq!(process.ask("start").text, "started");
+        process
+    }
+
+    /// A child without a driver, with that `LITTORAL_LOCKS`.
+    pub(crate) fn bare(folder: &Path, patience_millis: u32, locks: Option<&str>) -> Process {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "child_process", "--nocapture"]);
+        command.env(FOLDER, folder).env(PATIENCE, patience_millis.to_string());
+        match locks {
+            Some(value) => command.env("LITTORAL_LOCKS", value),
+            None => command.env_remove("LITTORAL_LOCKS"),
+        };
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = spawned.expect("a child process");
+        let orders = child.stdin.take().expect("it is piped");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (send, answers) = mpsc::channel();
+        thread::spawn(move || {
+            let answer = |line: &str| line.strip_prefix(MARK).map(str::to_owned);
+            let lines = output.lines().map_while(Result::ok);
+            for answer in lines.filter_map(|line| answer(&line)) {
+                if send.send(answer).is_err() {
+                    return;
+                }
+            }
+        });
+        Process { child, orders, answers }
+    }
+
+    /// Gives an order, and does not wait for the answer.
+    pub(crate) fn tell(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("a child that listens");
+    }
+
+    /// The next answer.
+    pub(crate) fn answer(&mut self) -> Answer {
+        let line = self.answers.recv_timeout(Duration::from_secs(30)).expect("an answer in time");
+        let (millis, text) = line.split_once(' ').expect("milliseconds and a text");
+        let time = Duration::from_millis(millis.parse().expect("a number"));
+        Answer { text: text.to_owned(), time }
+    }
+
+    pub(crate) fn ask(&mut self, order: &str) -> Answer {
+        self.tell(order);
+        self.answer()
+    }
+
+    /// Ends it without asking, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("a child to kill");
+        self.child.wait().expect("its end");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be dead already, and a failing test leaves it alive.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The child's side: its only work where the variable is set, and nothing where it is not.
+pub(crate) fn serve() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let patience = std::env::var(PATIENCE).expect("set with the other").parse().expect("a number");
+    let mut served = Served {
+        folder: folder.into(),
+        patience: Duration::from_millis(patience),
+        io: None,
+        drivers: Vec::new(),
+        files: BTreeMap::new(),
+        others: Vec::new(),
+        programs: Vec::new(),
+    };
+    // libtest has begun a line of its own.
+    println!();
+    for order in std::io::stdin().lines().map_while(Result::ok) {
+        let began = Instant::now();
+        let answer = served.obey(&order);
+        println!("{MARK}{} {answer}", began.elapsed().as_millis());
+    }
+}
+
+struct Served {
+    folder: PathBuf,
+    patience: Duration,
+    io: Option<Arc<dyn Io>>,
+    /// Those that were started before it.
+    drivers: Vec<Arc<dyn Io>>,
+    files: BTreeMap<String, Arc<dyn File>>,
+    /// What is held open past littoral.
+    others: Vec<std::fs::File>,
+    programs: Vec<Child>,
+}
+
+impl Served {
+    fn obey(&mut self, order: &str) -> String {
+        let words: Vec<&str> = order.split(' ').collect();
+        match self.try_to(&words) {
+            Ok(done) => done,
+            Err(error) => format!("{:?}: {error}", error.kind()),
+        }
+    }
+
+    fn io(&self) -> &Arc<dyn Io> {
+        self.io.as_ref().expect("it was started")
+    }
+
+    fn file(&self, name: &str) -> Arc<dyn File> {
+        Arc::clone(self.files.get(name).expect("it was opened"))
+    }
+
+    fn try_to(&mut self, words: &[&str]) -> littoral::Result<String> {
+        let kind = |word: &str| match word {
+            "shared" => LockKind::Shared,
+            "exclusive" => LockKind::Exclusive,
+            other => panic!("no such lock: {other}"),
+        };
+        Ok(match words {
+            ["start"] => {
+                let root = self.folder.to_str().expect("a UTF-8 path");
+                let config = Config::new().root(root).lock_patience(self.patience);
+                self.drivers.extend(self.io.replace(start(config)?));
+                "started".to_owned()
+            }
+            ["policy"] => {
+                let chosen = self.io().capabilities().chosen;
+                chosen.into_iter().find(|line| line.starts_with("locks")).expect("a policy")
+            }
+            // A name for the handle, then the file's, then how.
+            ["open", handle, name, how @ ..] => {
+                let mut options = OpenOptions::new().create(true);
+                for word in how {
+                    options = match *word {
+                        "existing" => OpenOptions::new(),
+                        "read-only" => OpenOptions::read_only(),
+                        lock => options.lock(kind(lock)),
+                    };
+                }
+                let file = wait(&**self.io(), self.io().open(name, options))?;
+                self.files.insert((*handle).to_owned(), file);
+                "opened".to_owned()
+            }
+            ["lock", handle, how] => {
+                wait(&**self.io(), self.file(handle).lock(kind(how)))?;
+                "locked".to_owned()
+            }
+            ["unlock", handle] => {
+                wait(&**self.io(), self.file(handle).unlock())?;
+                "unlocked".to_owned()
+            }
+            ["close", handle] => {
+                let file = self.files.remove(*handle).expect("it was opened");
+                wait(&**self.io(), file.close())?;
+                "closed".to_owned()
+            }
+            // Past littoral, as any other code of the process would.
+            ["peek", name] => {
+                drop(std::fs::File::open(self.folder.join(name)).expect("a file to open"));
+                "peeked".to_owned()
+            }
+            ["record-lock", name] => {
+                let file = std::fs::OpenOptions::new().write(true).open(self.folder.join(name));
+                let file = file.expect("a file to open");
+                let taken = rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
+                self.others.push(file);
+                taken.map_or_else(|error| error.to_string(), |()| "locked".to_owned())
+            }
+            // Writes and reads that nobody waits for: the kernel has them when the process dies.
+            ["flood", handle] => {
+                let file = self.file(handle);
+                for n in 0..100 {
+                    file.pwrite(n << 20, vec![1; 1 << 20].into()).detach();
+                    file.pread(n << 20, Buffer::with_capacity(1 << 20)).detach();
+                }
+                self.io().step(self.io().delivered(), Wait::No);
+                "flooded".to_owned()
+            }
+            // A process of its own that outlives this one, and must not keep its lock.
+            ["spawn"] => {
+                let sleep = Command::new("sleep").arg("20").spawn().expect("a program");
+                let number = sleep.id().to_string();
+                self.programs.push(sleep);
+                number
+            }
+            ["count", handle, rounds] => {
+                let file = self.file(handle);
+                let io = Arc::clone(self.io());
+                for _ in 0..rounds.parse::<u32>().expect("a number") {
+                    wait(&*io, file.lock(LockKind::Exclusive))?;
+                    let read = wait(&*io, file.pread(0, Buffer::with_capacity(8)))?;
+                    let before = <[u8; 8]>::try_from(&read[..]).map_or(0, u64::from_le_bytes);
+                    let after = (before + 1).to_le_bytes().to_vec();
+                    // Neither is waited for: the unlock does.
+                    file.pwrite(0, after.into()).detach();
+                    file.unlock().detach();
+                }
+                wait(&*io, file.unlock())?;
+                "counted".to_owned()
+            }
+            other => panic!("no such order: {other:?}"),
+        })
+    }
+}
