@@ -515,4 +515,17 @@ pub trait Direct: Send + Sync {
     /// # Safety
     /// As [`Ring::push`], until the call returns.
     unsafe fn call(&self, op: &Op) -> Result<u64, Errno>;
+
+    /// As [`Direct::call`], but only if it can be done without waiting for a device: then nothing
+    /// else was done, and the error is `EAGAIN` or why there is no telling.
+    ///
+    /// # Errors
+    /// As [`Direct::call`], and `EAGAIN`, which is also the answer of a platform that cannot tell.
+    ///
+    /// # Safety
+    /// As [`Direct::call`].
+    unsafe fn call_without_waiting(&self, op: &Op) -> Result<u64, Errno> {
+        let _ = op;
+        Err(Errno::AGAIN)
+    }
 }

@@ -103,6 +103,14 @@ impl<T: Outcome> Completion<T> {
         Some(outcome)
     }
 
+    /// As a step and `try_take`, where both come down to one call of the platform.
+    #[inline]
+    pub(crate) fn wait_alone(&mut self) -> Option<T> {
+        let value = T::wait_alone(self.core.as_ref()?, self.key)?;
+        self.core = None;
+        Some(value)
+    }
+
     /// Calls `callback` with the result, from a `step` (of whichever thread), with none of the
     /// driver's locks held. When the driver is gone, it is called at once. A failure counts as
     /// taken, whatever the callback does with it. A callback that keeps an `Arc<dyn Io>` keeps the
@@ -183,6 +191,12 @@ impl<T> fmt::Debug for Completion<T> {
 pub(crate) trait Outcome: Sized {
     fn from_value(value: Value, core: &Arc<Core>) -> Self;
 
+    /// The result, if this is a read that is alone and can be had at once.
+    fn wait_alone(core: &Core, key: Key) -> Option<Self> {
+        let _ = (core, key);
+        None
+    }
+
     /// The result, if it was published.
     fn take(core: &Arc<Core>, key: Key) -> Option<Result<Self>> {
         Some(core.try_take(key)?.map(|value| Self::from_value(value, core)))
@@ -215,6 +229,11 @@ impl Outcome for Buffer {
     #[inline]
     fn take(core: &Arc<Core>, key: Key) -> Option<Result<Self>> {
         core.take_read(key)
+    }
+
+    #[inline]
+    fn wait_alone(core: &Core, key: Key) -> Option<Self> {
+        core.wait_alone(key)
     }
 }
 

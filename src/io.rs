@@ -194,6 +194,9 @@ pub struct Statistics {
     pub refused: u64,
     /// Entries handed to the ring.
     pub pushed: u64,
+    /// Reads that were done on the thread that waited for them, without an entry: they were alone
+    /// and their pages cached.
+    pub direct: u64,
     /// Operations that travelled in another one's entry.
     pub merged: u64,
     /// Entries pushed for the rest of a short count.

@@ -64,6 +64,19 @@ cfg_if::cfg_if! {
 }
 
 impl Direct for Files {
+    #[cfg(target_os = "linux")]
+    #[inline]
+    unsafe fn call_without_waiting(&self, op: &Op) -> Result<u64, Errno> {
+        let Op::Read { file, at, mut span } = *op else { return Err(Errno::AGAIN) };
+        span.len = span.len.min(BYTES_PER_CALL);
+        let start = (&raw mut span).cast::<IoSliceMut<'_>>();
+        // SAFETY: the caller promised that the handle is open, and that the span's memory is alive
+        // and ours to write; a span is laid out as an `IoSliceMut`, asserted above.
+        let (fd, into) = unsafe { (borrow(file), slice::from_raw_parts_mut(start, 1)) };
+        let read = rustix::io::preadv2(fd, into, at, rustix::io::ReadWriteFlags::NOWAIT);
+        read.map(|n| n as u64).map_err(errno)
+    }
+
     unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
         // SAFETY, for every block below: the caller promised for the time of this call what
         // `Ring::push` asks for: handles are open, names end in NUL, and the memory of spans, span

@@ -9,6 +9,7 @@ use super::barrier::Barrier;
 use super::flush::Line;
 use super::locks::Registry;
 use super::lost::Failures;
+use super::policy::Bet;
 use super::table::NONE;
 use crate::Error;
 
@@ -26,6 +27,8 @@ pub(crate) struct OpenFile {
     /// Operations that are alive.
     pub(crate) pins: u32,
     pub(crate) barrier: Barrier,
+    /// On its pages being cached.
+    pub(crate) bet: Bet,
     /// The last read and the last write that are queued and could be joined.
     pub(crate) tails: [u32; 2],
     /// The sync that is queued and could be joined.
@@ -129,6 +132,7 @@ impl Files {
             users: 0,
             pins: 0,
             barrier: Barrier::default(),
+            bet: Bet::default(),
             tails: [NONE; 2],
             queued_sync: NONE,
             locks: Registry::default(),

@@ -24,6 +24,7 @@ mod names;
 mod now;
 mod overflow;
 mod poison;
+mod policy;
 mod push;
 mod reap;
 mod state;

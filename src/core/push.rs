@@ -110,6 +110,13 @@ impl State {
         count(unsafe { ring.push_many(ready) })
     }
 
+    /// Does what an entry of the outbox asks for on this thread, if that takes no waiting.
+    pub(crate) fn call_without_waiting(&self, sqe: &Sqe) -> Result<u64, Errno> {
+        let direct = self.direct.as_ref().ok_or(Errno::AGAIN)?;
+        // SAFETY: as in `push_outbox`, for the time of the call.
+        unsafe { direct.call_without_waiting(&sqe.op) }
+    }
+
     /// Hands to the platform what was pushed.
     pub(crate) fn submit(&mut self) {
         let Some(ring) = &mut self.ring else { return };

@@ -130,6 +130,11 @@ impl State {
 
 impl Core {
     pub(crate) fn step(self: &Arc<Self>, seen: u64, wait: Wait) -> Step {
+        if wait != Wait::No
+            && let Some(step) = self.step_alone(seen)
+        {
+            return step;
+        }
         let deadline = match wait {
             Wait::For(time) => Some(self.clock.monotonic_nanos().saturating_add(nanos(time))),
             _ => None,

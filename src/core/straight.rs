@@ -14,6 +14,9 @@
 //! read goes straight, because c is before it. b is cancelled: the outbox is put before c into the
 //! queue, a and b turn off, and b ends there. The step pushes a, then c.
 
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
 use littoral_platform::{Cqe, Op, Sqe};
 
 use super::Core;
@@ -24,7 +27,7 @@ use super::push::{Tagged, slot_tag};
 use super::state::{Delivery, State};
 use super::table::{Gate, Key, NONE, Notify, Phase, Slot, Stage};
 use super::writev::Cursor;
-use crate::{Buffer, Intent, Operation, Result};
+use crate::{Buffer, Intent, Operation, Result, Status, Step};
 
 impl Core {
     /// Reads at `at` into one buffer.
@@ -70,6 +73,47 @@ impl Core {
         self.transfer(Operation::Pread, opened, at, Held::Read(into), Intent::new())
     }
 
+    /// A step for a read that is alone, where its page is cached: no ring is needed for that.
+    /// `None`, and nothing was done, where there is more to be seen to.
+    #[inline]
+    pub(crate) fn step_alone(self: &Arc<Self>, seen: u64) -> Option<Step> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.delivered != seen || !state.is_a_read_alone() || !state.read_without_waiting() {
+            return None;
+        }
+        let delivered = state.delivered;
+        self.delivered.store(delivered, Ordering::Release);
+        let told = state.deliveries.len();
+        drop(guard);
+        if told > 0 {
+            self.deliver(told);
+        }
+        Some(Step { delivered, status: Status::Delivered })
+    }
+
+    /// That step, and the result of it, for whoever waits for this very read.
+    #[inline]
+    pub(crate) fn wait_alone(&self, key: Key) -> Option<Buffer> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let slot = state.slots.find(key)?;
+        if slot.stage != Stage::Straight
+            || !matches!(slot.notify, Notify::Nobody)
+            || !state.rooms.is_empty()
+            || !state.is_a_read_alone()
+            || !state.read_without_waiting()
+        {
+            return None;
+        }
+        self.delivered.store(state.delivered, Ordering::Release);
+        let held = core::mem::take(&mut state.slots[key.slot].held);
+        let Held::Read(buffer) = held else { unreachable!("the result of a read") };
+        state.slots.give_back(key.slot);
+        state.alive -= 1;
+        Some(buffer)
+    }
+
     /// The result of a read, if it was published.
     #[inline]
     pub(crate) fn take_read(&self, key: Key) -> Option<Result<Buffer>> {
@@ -92,6 +136,9 @@ impl Core {
     }
 }
 
+/// Bytes of the longest read that is done under the lock: it only copies, and not for long.
+const ALONE_MAX: u64 = 64 << 10;
+
 /// Bytes of the longest read that goes straight: past that, instructions do not count any more.
 pub(crate) const STRAIGHT_MAX: usize = 1 << 20;
 
@@ -107,6 +154,45 @@ impl State {
             self.queue.road = places.min(operations);
         }
         self.queue.road > 0
+    }
+
+    /// One read is all there is: nothing else is queued, in flight, over, or to be told.
+    #[inline]
+    fn is_a_read_alone(&self) -> bool {
+        self.outbox.len() == 1
+            && self.unfinished == 1
+            && self.in_flight == 0
+            && self.deliveries.is_empty()
+            && self.followers == 0
+            && !self.leader
+    }
+
+    /// Does the one read of the outbox on this thread, if that takes no waiting and gives all of
+    /// it; false, and nothing was done, if not.
+    fn read_without_waiting(&mut self) -> bool {
+        let sqe = self.outbox[0];
+        let Some((index, _)) = Tagged::slot_of(sqe.tag) else { return false };
+        let slot = &self.slots[index];
+        let (total, file) = (slot.total, slot.file);
+        if total > ALONE_MAX || !self.files.get(file).bet.is_on() {
+            return false;
+        }
+        let result = self.call_without_waiting(&sqe);
+        let bet = &mut self.files.get(file).bet;
+        if result.is_err() {
+            bet.lost();
+            return false;
+        }
+        bet.won();
+        if !self.reap_straight(&Cqe { tag: sqe.tag, result }) {
+            // The end of the file, or somebody to be told: read again, by the machines.
+            return false;
+        }
+        self.outbox.clear();
+        self.unfinished -= 1;
+        self.delivered += 1;
+        self.statistics.direct += 1;
+        true
     }
 
     /// Counts reads that went straight to their end.

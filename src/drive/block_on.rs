@@ -60,7 +60,11 @@ pub fn block_on<F: Future>(io: &Arc<dyn Io>, future: F) -> Result<F::Output> {
 /// The operation's own, and [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for
 /// something that only the browser's own turn can do; the operation then runs on, detached.
 #[expect(private_bounds, reason = "the results of operations are a closed set")]
+#[inline]
 pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T> {
+    if let Some(value) = completion.wait_alone() {
+        return Ok(value);
+    }
     loop {
         let seen = io.delivered();
         if let Some(result) = completion.try_take() {

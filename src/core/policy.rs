@@ -1,0 +1,99 @@
+//! The right tool for a read that is alone: a ring, or the caller's own thread.
+//!
+//! A ring pays when many operations share its calls. One read that is waited for at once costs a
+//! hand-over to the ring and back on top of the same trip to the kernel; where the page is cached,
+//! a read that must not wait (`RWF_NOWAIT`) does it all in one call. Where the page is not cached
+//! that call was for nothing, and the ring is asked after all.
+//!
+//! So each file has a bet. A hit keeps it on. Each miss in a row doubles how many lone reads go to
+//! the ring before the next try, up to 1024: a file that is never cached pays one call in a
+//! thousand for it. Worked example: miss (1 sits out), miss (2 sit out), miss (4 sit out), hit: the
+//! next one is tried again.
+
+/// How often in a row the pause doubles at most.
+const DOUBLINGS_MAX: u32 = 10;
+
+/// One file's bet on its pages being cached.
+#[derive(Debug, Default)]
+pub(crate) struct Bet {
+    misses: u32,
+    /// Reads that sit out.
+    pause: u32,
+}
+
+impl Bet {
+    /// Whether to try the next lone read without the ring.
+    #[inline]
+    pub(crate) fn is_on(&mut self) -> bool {
+        if self.pause == 0 {
+            return true;
+        }
+        self.pause -= 1;
+        false
+    }
+
+    /// The page was there.
+    #[inline]
+    pub(crate) fn won(&mut self) {
+        self.misses = 0;
+    }
+
+    /// It was not.
+    #[cold]
+    pub(crate) fn lost(&mut self) {
+        self.pause = 1 << self.misses;
+        self.misses = (self.misses + 1).min(DOUBLINGS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_worked_example() {
+        let mut bet = Bet::default();
+        let tries = |bet: &mut Bet, reads: usize| (0..reads).filter(|_| bet.is_on()).count();
+        for sits_out in [1, 2, 4] {
+            assert!(bet.is_on());
+            bet.lost();
+            assert_eq!(tries(&mut bet, sits_out), 0);
+        }
+        assert!(bet.is_on());
+        bet.won();
+        assert_eq!(tries(&mut bet, 5), 5);
+    }
+
+    proptest! {
+        /// Whatever is cached: without hits the useless calls stay few, and every hit is repaid at
+        /// once.
+        #[test]
+        fn misses_become_rare_and_hits_are_followed(
+            cached in prop::collection::vec(any::<bool>(), 1..4000)
+        ) {
+            let mut bet = Bet::default();
+            let mut misses_in_a_row = 0_u32;
+            let mut sat_out = 0_u32;
+            for is_cached in cached {
+                if !bet.is_on() {
+                    sat_out += 1;
+                    let doublings = misses_in_a_row.saturating_sub(1).min(DOUBLINGS_MAX);
+                    prop_assert!(sat_out <= 1 << doublings);
+                    continue;
+                }
+                if misses_in_a_row > 0 {
+                    prop_assert_eq!(sat_out, 1 << (misses_in_a_row - 1).min(DOUBLINGS_MAX));
+                }
+                sat_out = 0;
+                if is_cached {
+                    bet.won();
+                    misses_in_a_row = 0;
+                } else {
+                    bet.lost();
+                    misses_in_a_row += 1;
+                }
+            }
+        }
+    }
+}
