@@ -85,6 +85,19 @@ impl<T> Completion<T> {
         }
     }
 
+    /// Counts it to a group.
+    pub(crate) fn join(&self, to: &Arc<Core>, group: Key) {
+        if let Some(core) = &self.core {
+            if Arc::ptr_eq(core, to) {
+                core.join(self.key, group);
+            }
+        } else if let Some(refusal) = &self.refusal
+            && Arc::ptr_eq(&refusal.core, to)
+        {
+            to.join_refused(&refusal.error, refusal.unseen, group);
+        }
+    }
+
     /// Lets the operation run on by itself; the same as dropping this, said aloud.
     pub fn detach(self) {}
 }

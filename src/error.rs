@@ -94,6 +94,7 @@ pub enum Operation {
     Remove,
     Prepare,
     Room,
+    Group,
     Shutdown,
     Wait,
 }
@@ -118,6 +119,7 @@ impl Operation {
             Operation::Remove => "remove",
             Operation::Prepare => "prepare",
             Operation::Room => "room",
+            Operation::Group => "group",
             Operation::Shutdown => "shutdown",
             Operation::Wait => "wait",
         }

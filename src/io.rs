@@ -7,7 +7,7 @@ use littoral_platform::{Limits, Report, Ring, Setup, native};
 
 use crate::core::{Core, tell_start_failed};
 use crate::file::RingFile;
-use crate::{Completion, Config, Error, File, OpenOptions, Result, Wait};
+use crate::{Completion, Config, Error, File, Group, OpenOptions, Result, Wait};
 
 /// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
 ///
@@ -96,6 +96,15 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// be quicker.
     fn room(&self, operations: u32) -> Completion<()>;
 
+    /// A new group of operations, to be heard of together.
+    fn group(&self) -> Group;
+
+    /// Runs `submit`. Reads, writes, syncs and truncates that this thread submits meanwhile are
+    /// planned together, so that neighbours meet, and started at its end, even if another thread
+    /// waits in the kernel. A step in there starts what was submitted so far; a batch inside a
+    /// batch is a part of it. See [`batch`](crate::batch()), which gives what its inside gives.
+    fn batch(&self, submit: &mut dyn FnMut());
+
     /// Takes no more operations (they are refused as `Closed`), and completes when those accepted
     /// before have ended by themselves. Fails with [`WriteLost`](crate::ErrorKind::WriteLost) if a
     /// write failed, nobody took that failure, and its file was not closed. Dropping the last
@@ -158,6 +167,13 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     fn now(&self) -> Clock;
 }
 
+/// So that what takes a driver takes an `Arc<dyn Io>` and a `dyn Io` alike.
+impl AsRef<dyn Io> for dyn Io {
+    fn as_ref(&self) -> &dyn Io {
+        self
+    }
+}
+
 /// What a [`step`](Io::step) did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -190,6 +206,8 @@ pub struct Statistics {
     pub alive: u64,
     /// Entries the platform holds now.
     pub in_flight: u64,
+    /// Entries that wait to be handed to the platform now.
+    pub queued: u64,
     /// Operations refused before they started.
     pub refused: u64,
     /// Entries handed to the ring.
@@ -255,6 +273,14 @@ impl Io for Driver {
 
     fn shutdown(&self) -> Completion<()> {
         Completion::new(&self.core, self.core.shutdown())
+    }
+
+    fn group(&self) -> Group {
+        Group::new(&self.core)
+    }
+
+    fn batch(&self, submit: &mut dyn FnMut()) {
+        self.core.batch(submit);
     }
 
     fn step(&self, seen: u64, wait: Wait) -> Step {

@@ -32,14 +32,16 @@ mod drive;
 mod environment;
 mod error;
 mod file;
+mod group;
 mod io;
 mod options;
 
 pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
 pub use completion::Completion;
-pub use drive::{block_on, wait};
+pub use drive::{batch, block_on, drain, wait};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file::File;
+pub use group::Group;
 pub use io::{Clock, Io, Statistics, Status, Step, start, start_on};
 pub use littoral_platform as platform;
 pub use littoral_platform::{Errno, Limits, LockKind, Report, SyncKind};

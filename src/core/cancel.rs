@@ -14,18 +14,17 @@ use crate::{ErrorKind, Operation};
 
 impl State {
     pub(crate) fn cancel(&mut self, key: Key) {
-        if self.slots.find(key).is_some_and(|slot| slot.stage == Stage::Straight) {
-            self.turn_off();
-            if self.slots[key.slot].stage == Stage::Straight {
-                self.slots[key.slot].turn_off(key.slot);
-            }
-        }
+        self.off_the_road(key);
         let Some(slot) = self.slots.find(key) else { return };
         // A close has no way back, and frees what others wait for.
         if slot.is_over() || slot.cancelled || slot.operation == Operation::Close {
             return;
         }
         slot.cancelled = true;
+        if slot.operation == Operation::Group {
+            self.cancel_group(key.slot);
+            return;
+        }
         let (index, stage, head, alone) = (key.slot, slot.stage, slot.head, slot.next == NONE);
         match stage {
             Stage::Waiting => self.cancel_waiting(index),
@@ -36,6 +35,16 @@ impl State {
             Stage::Pushed if alone => self.queue.urgent(Item::Cancel(index)),
             // A member of a pushed chain is only marked, its head too: the others are wanted.
             _ => {}
+        }
+    }
+
+    /// The machines see to what is more than a straight read.
+    pub(crate) fn off_the_road(&mut self, key: Key) {
+        if self.slots.find(key).is_some_and(|slot| slot.stage == Stage::Straight) {
+            self.turn_off();
+            if self.slots[key.slot].stage == Stage::Straight {
+                self.slots[key.slot].turn_off(key.slot);
+            }
         }
     }
 
@@ -95,7 +104,8 @@ impl State {
             slot.stage = Stage::Queued;
             slot.chain_bytes = slot.total - slot.done;
         }
-        let was_queued = self.queue.replace(head, members.into_iter());
+        let was_queued = self.queue.replace(head, members.iter().copied())
+            || self.batches.replace(head, members.into_iter());
         debug_assert!(was_queued, "a queued chain stands in the queue");
         // One that the ring had no room for counts as running.
         self.flush_over(self.slots[index].file, head);

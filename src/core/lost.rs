@@ -43,6 +43,14 @@ impl Failures {
         untaken.chain(self.lost.as_ref().map(|lost| lost.first.0)).min()
     }
 
+    /// Somebody was told of it by another way, and its completion may be gone.
+    pub(crate) fn forgive(&mut self, sequence: u64) {
+        let only = |lost: &mut Lost| lost.first.0 == sequence && lost.last.0 == sequence;
+        if self.take(sequence).is_none() {
+            self.lost.take_if(only);
+        }
+    }
+
     /// Nobody will ever ask for it. Answers what it is, if it is, or still was, here.
     pub(crate) fn lose(&mut self, sequence: u64) -> Option<Error> {
         let error = self.take(sequence)?;

@@ -11,8 +11,9 @@
 //! on at 5000. Had the ring then failed, both would be issued again one by one, and each would tell
 //! its own outcome.
 
+use super::batch::ALONE;
 use super::state::State;
-use super::table::{NONE, Stage};
+use super::table::{NONE, Slot, Stage};
 use crate::Operation;
 
 impl State {
@@ -31,7 +32,10 @@ impl State {
             let slot = &mut self.slots[index];
             slot.stage = Stage::Queued;
             slot.chain_bytes = slot.total;
-            self.queue.admit(index);
+            let batch = slot.batch;
+            if batch == ALONE || !self.batches.stage(batch, index) {
+                self.queue.admit(index);
+            }
         }
     }
 
@@ -45,8 +49,12 @@ impl State {
             (slot.file, slot.at, slot.total)
         };
         let tail = core::mem::replace(&mut self.files.get(file).tails[direction], index);
-        let durable = self.slots[index].durable;
-        if tail == NONE || self.slots[tail].end() != at || self.slots[tail].durable != durable {
+        let alike =
+            |one: &Slot, other: &Slot| one.durable == other.durable && one.batch == other.batch;
+        if tail == NONE
+            || self.slots[tail].end() != at
+            || !alike(&self.slots[tail], &self.slots[index])
+        {
             return false;
         }
         let head = self.slots[tail].head;
@@ -65,7 +73,7 @@ impl State {
         let file = self.slots[index].file;
         let queued = &mut self.files.get(file).queued_sync;
         let head = *queued;
-        if head == NONE {
+        if head == NONE || self.slots[head].batch != self.slots[index].batch {
             *queued = index;
             return false;
         }

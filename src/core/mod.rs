@@ -10,11 +10,13 @@
 //! (wakers, callbacks, owners of buffers, results) is moved out and dropped or called after it.
 
 mod barrier;
+mod batch;
 mod cancel;
 mod drain;
 mod events;
 mod files;
 mod flush;
+mod group;
 mod held;
 mod locking;
 mod locks;
@@ -181,7 +183,8 @@ impl Core {
     pub(crate) fn statistics(&self) -> Statistics {
         let state = self.lock();
         let (alive, in_flight) = (u64::from(state.alive), u64::from(state.in_flight));
-        Statistics { alive, in_flight, ..state.statistics }
+        let queued = (state.queue.len() + state.outbox.len() + state.batches.len()) as u64;
+        Statistics { alive, in_flight, queued, ..state.statistics }
     }
 
     // For `Completion`.

@@ -71,6 +71,10 @@ impl Queue {
         !self.urgent.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.urgent.len() + self.continuations.len() + self.fresh.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.urgent.is_empty() && self.continuations.is_empty() && self.fresh.is_empty()
     }

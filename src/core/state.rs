@@ -6,8 +6,10 @@ use std::sync::Arc;
 use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
 
 use super::barrier::Ready;
+use super::batch::Batches;
 use super::events::{Event, Events, is_notable};
 use super::files::Files;
+use super::group::Groups;
 use super::held::{Held, Opened, Value};
 use super::locking::Naps;
 use super::overflow::Queue;
@@ -49,6 +51,8 @@ pub(crate) struct State {
     pub(crate) clock: Arc<dyn Clock>,
     /// `None` once the driver is gone.
     pub(crate) direct: Option<Arc<dyn Direct>>,
+    pub(crate) batches: Batches,
+    pub(crate) groups: Groups,
     /// Over, and not published yet.
     pub(crate) ended: VecDeque<u32>,
     pub(crate) deliveries: VecDeque<Delivery>,
@@ -119,6 +123,8 @@ impl State {
             files: Files::default(),
             queue: Queue::default(),
             naps: Naps::default(),
+            batches: Batches::default(),
+            groups: Groups::new(),
             ended: VecDeque::new(),
             deliveries: VecDeque::new(),
             leftovers: Vec::new(),
@@ -267,6 +273,9 @@ impl State {
         };
         slot.outcome = Some(outcome);
         self.ended.push_back(index);
+        if self.slots[index].group != Key::NONE {
+            self.leave_group(index);
+        }
         if file == NONE {
             return;
         }
@@ -327,8 +336,12 @@ impl State {
         };
         let outcome = slot.outcome.take();
         let outcome = outcome.unwrap_or_else(|| in_place(core::mem::take(&mut slot.held)));
+        let group = slot.operation == Operation::Group;
         if outcome.is_err() && slot.file != NONE {
             self.take_failure(index, true);
+        }
+        if group {
+            self.forget_group(index, true);
         }
         self.free(index);
         outcome
@@ -341,7 +354,7 @@ impl State {
         if let Some(outcome) = slot.outcome.take() {
             if let Ok(Value::File(opened)) = &outcome {
                 self.drop_handle(opened);
-            } else if outcome.is_err() && slot.file != NONE {
+            } else if outcome.is_err() && slot.file != NONE && !self.is_told_by_group(index) {
                 self.take_failure(index, false);
             }
             self.leftovers.push(Leftover::Outcome(outcome));
@@ -351,6 +364,10 @@ impl State {
         if !matches!(notify, Notify::Nobody) {
             self.leftovers.push(Leftover::Notify(notify));
         }
+        if operation == Operation::Group {
+            self.forget_group(index, false);
+        }
+        self.slots[index].group = Key::NONE;
         self.slots.give_back(index);
         if counts(operation) {
             self.alive -= 1;
@@ -391,7 +408,8 @@ pub(crate) fn is_transient(code: Errno) -> bool {
 
 /// Closes, and those who wait for room, have places of their own.
 fn counts(operation: Operation) -> bool {
-    !matches!(operation, Operation::Close | Operation::Room | Operation::Shutdown)
+    use Operation::{Close, Group, Room, Shutdown};
+    !matches!(operation, Close | Group | Room | Shutdown)
 }
 
 /// Whose failure a later sync must not hide: a sync's own too, where it passes one on.

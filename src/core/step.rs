@@ -17,8 +17,8 @@ use super::Core;
 use super::events::Event;
 use super::held::Held;
 use super::state::{Delivery, State};
-use super::table::NONE;
-use crate::{Error, ErrorKind, Status, Step, Wait};
+use super::table::{NONE, Slot};
+use crate::{Error, ErrorKind, Operation, Status, Step, Wait};
 
 /// How often in a row a ring that has nothing in flight may refuse what is queued before it counts
 /// as dead.
@@ -83,8 +83,10 @@ impl State {
         for file in files {
             self.files.get(file).closer = NONE;
         }
+        // A group ends by its members.
+        let ends = |slot: &Slot| !slot.is_over() && slot.operation != Operation::Group;
         let unfinished: Vec<u32> =
-            self.slots.alive().filter(|&slot| !self.slots[slot].is_over()).collect();
+            self.slots.alive().filter(|&slot| ends(&self.slots[slot])).collect();
         let in_ring: Vec<u32> =
             unfinished.iter().copied().filter(|&slot| self.is_in_ring(slot)).collect();
         let count = in_ring.len();
@@ -113,6 +115,7 @@ impl State {
             self.finish(index, Err(error));
         }
         self.queue.forget_slots();
+        self.batches.forget_slots();
         count
     }
 
@@ -175,6 +178,9 @@ impl Core {
         deadline: Option<u64>,
     ) -> (MutexGuard<'_, State>, Status) {
         let mut state = self.lock();
+        if !state.batches.is_empty() {
+            state.start_staged();
+        }
         let mut refusals = 0;
         loop {
             let may_wait = wait != Wait::No && state.limits.may_block && state.delivered == seen;

@@ -21,6 +21,7 @@ use littoral_platform::{Cqe, Op, Sqe};
 
 use super::Core;
 use super::barrier::Class;
+use super::batch::ALONE;
 use super::files::Closing;
 use super::held::{Held, Opened, Value};
 use super::push::{Tagged, slot_tag};
@@ -147,7 +148,11 @@ impl State {
     /// there is room for. Whatever else takes a slot or a place in the queue closes the road.
     #[cold]
     fn open_road(&mut self) -> bool {
-        if self.reads_go_straight && !self.closed && self.queue.is_empty() {
+        if self.reads_go_straight
+            && !self.closed
+            && self.queue.is_empty()
+            && self.batches.is_empty()
+        {
             let places = self.outbox.capacity() - self.outbox.len();
             let operations = self.config.operations.saturating_sub(self.alive);
             let places = u32::try_from(places).unwrap_or(u32::MAX);
@@ -295,6 +300,7 @@ impl Slot {
         self.cursor = Cursor::default();
         (self.retries, self.stalls) = (0, 0);
         self.durable = false;
+        self.batch = ALONE;
         (self.head, self.next) = (index, NONE);
     }
 }

@@ -254,6 +254,7 @@ impl super::State {
     fn admit(&mut self, index: u32, class: Class) {
         let slot = &mut self.slots[index];
         slot.class = class;
+        slot.batch = self.batches.current();
         let file = slot.file;
         if matches!(class, Class::Sync | Class::Truncate) {
             self.forget_tails(file);

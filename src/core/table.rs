@@ -99,6 +99,9 @@ pub(crate) struct Slot {
     pub(crate) detached: bool,
     /// Of a write: it ends when its bytes are flushed.
     pub(crate) durable: bool,
+    /// The group that hears of its end, and the batch it was submitted in.
+    pub(crate) group: Key,
+    pub(crate) batch: u32,
     /// The chain of slots that travel together: the first, and the next.
     pub(crate) head: u32,
     pub(crate) next: u32,
@@ -134,6 +137,8 @@ impl Slot {
             cancelled: false,
             detached: false,
             durable: false,
+            group: Key::NONE,
+            batch: 0,
             head: NONE,
             next: NONE,
             chain_bytes: 0,

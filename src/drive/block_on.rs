@@ -61,10 +61,14 @@ pub fn block_on<F: Future>(io: &Arc<dyn Io>, future: F) -> Result<F::Output> {
 /// something that only the browser's own turn can do; the operation then runs on, detached.
 #[expect(private_bounds, reason = "the results of operations are a closed set")]
 #[inline]
-pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T> {
+pub fn wait<T: Outcome>(
+    io: &(impl AsRef<dyn Io> + ?Sized),
+    mut completion: Completion<T>,
+) -> Result<T> {
     if let Some(value) = completion.wait_alone() {
         return Ok(value);
     }
+    let io = io.as_ref();
     loop {
         let seen = io.delivered();
         if let Some(result) = completion.try_take() {
@@ -83,6 +87,49 @@ pub fn wait<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T>
                 let needs_host = completion.describe(needs_host());
                 return completion.try_take().unwrap_or(Err(needs_host));
             }
+            Status::Delivered | Status::Pending => {}
+        }
+    }
+}
+
+/// Runs `submit`, and starts what it submits together at its end: reads, writes, syncs and
+/// truncates of this thread are planned as one, so that neighbours meet, and no part of them is
+/// started by somebody else meanwhile. Gives what `submit` gives.
+///
+/// ```
+/// use littoral::{Config, OpenOptions, batch, start, wait};
+/// # fn main() -> littoral::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+/// let file = wait(&*io, io.open("pages", OpenOptions::new().create(true)))?;
+/// // Each page has its completion, and the group that of all of them.
+/// let mut all = io.group();
+/// let pages = batch(&*io, || {
+///     [0, 1, 2, 3].map(|page| file.pwrite(page * 4096, vec![1; 4096].into()))
+/// });
+/// pages.iter().for_each(|page| all.add(page));
+/// wait(&*io, all.join())?;
+/// assert!(pages.into_iter().all(|mut page| page.try_take().unwrap().is_ok()));
+/// # Ok(())
+/// # }
+/// ```
+pub fn batch<R>(io: &(impl AsRef<dyn Io> + ?Sized), submit: impl FnOnce() -> R) -> R {
+    let (mut submit, mut given) = (Some(submit), None);
+    io.as_ref().batch(&mut || given = submit.take().map(|submit| submit()));
+    given.expect("a driver runs what it is given")
+}
+
+/// Waits until nothing is under way, whoever submitted it. Results are delivered on the way;
+/// what is not taken stays to be taken. (Only the close of a dropped file may go on.)
+///
+/// # Errors
+/// [`NeedsHost`](ErrorKind::NeedsHost) where what is under way is for the browser's own turn to do.
+pub fn drain(io: &(impl AsRef<dyn Io> + ?Sized)) -> Result<()> {
+    let io = io.as_ref();
+    loop {
+        match io.step(io.delivered(), Wait::Forever).status {
+            Status::Idle => return Ok(()),
+            Status::NeedsHost => return Err(needs_host()),
             Status::Delivered | Status::Pending => {}
         }
     }

@@ -2,4 +2,4 @@
 
 mod block_on;
 
-pub use block_on::{block_on, wait};
+pub use block_on::{batch, block_on, drain, wait};

@@ -11,14 +11,10 @@ use littoral_conformance::checks;
 const LATER: &[&str] = &[
     "coordination of a shared write-ahead log",
     "two size classes of buffers",
-    "groups",
-    "a batch of vectored writes",
     "S6",
     "S7",
     "F5",
     "F10",
-    "G1",
-    "G2",
 ];
 
 /// What the ancestor does and littoral does not, on purpose.
