@@ -33,8 +33,8 @@ fn write_all(pump: &mut Pump<Simulated>, file: Handle, bytes: &[u8]) -> Vec<Cqe>
 
 #[test]
 fn a_rough_ride_ends_where_a_smooth_one_does() {
-    // Who polls sees some 50 us go by at each look.
-    let late_max = Duration::from_micros(500);
+    // Who polls sees 10 us go by at each look.
+    let late_max = Duration::from_micros(200);
     let faults = Faults { late_max, stale: Permille::NEVER, ..Faults::rough() };
     for seed in 0..100 {
         for waits in [false, true] {

@@ -1,7 +1,8 @@
 //! The engine on a simulated ring that misbehaves, against a plain model of files, seed by seed.
 //!
-//! A failing seed is in the panic's text, and `SEED=n cargo test --test simulation` runs it alone.
-//! `SEEDS=n` runs more of them than the few that a quick test affords.
+//! Each test is one kind of trouble; what all of them together do is the library's. A failing seed
+//! is in the panic's text, with the command that runs it alone. `LITTORAL_SEEDS=a..b` runs others
+//! than the few that a quick test affords.
 
 use core::time::Duration;
 use std::ops::Range;
@@ -85,7 +86,18 @@ impl World {
         let host = ring.host();
         let ring = Faulty::new(ring, faults, script.clone());
         let io = start_on(Box::new(ring), Config::new().operations(32)).unwrap();
-        World { io, host, shape, disk, script, random, context: format!("SEED={seed} {shape:?}") }
+        World {
+            io,
+            host,
+            shape,
+            disk,
+            script,
+            random,
+            context: format!(
+                "LITTORAL_SEEDS={seed}..{} cargo test -p littoral-simulation ({shape:?})",
+                seed + 1
+            ),
+        }
     }
 
     /// Once around: whatever makes progress in this shape.
@@ -174,9 +186,7 @@ take!((), Buffer, u64, Arc<dyn File>);
 
 /// Runs `check` on seeds in every shape.
 fn seeds(count: u64, check: impl Fn(World)) {
-    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let range = number("SEED").map_or(0..number("SEEDS").unwrap_or(count), |n: u64| n..n + 1);
-    for seed in range {
+    for seed in littoral_simulation::seeds(0..count) {
         for shape in [Shape::Waits, Shape::Polls, Shape::Hosted] {
             check(World::new(seed, shape));
         }
@@ -272,7 +282,7 @@ enum Flight {
 #[test]
 fn what_was_asked_for_is_what_happens() {
     seeds(150, |mut world| {
-        let mut models = ["a", "b/c"].map(|name| Model::new(&world, name));
+        let mut models = ["a", "b-c"].map(|name| Model::new(&world, name));
         for round in 0..6 {
             let mut flights = Vec::new();
             for _ in 0..24 {
@@ -351,7 +361,11 @@ fn a_cancelled_write_says_how_far_it_came() {
         }
         world.assert_clean();
     });
-    assert!(std::env::var("SEED").is_ok() || cancelled.get() > 100, "{}", cancelled.get());
+    assert!(
+        std::env::var_os("LITTORAL_SEEDS").is_some() || cancelled.get() > 100,
+        "{}",
+        cancelled.get()
+    );
 }
 
 #[test]
@@ -415,7 +429,7 @@ fn a_failed_write_says_how_far_it_came_and_who_takes_no_failure_is_told_by_sync(
         world.assert_clean();
     });
     let enough = failed.get() > 100 && merged.get() > 100;
-    assert!(std::env::var("SEED").is_ok() || enough, "{failed:?} {merged:?}");
+    assert!(std::env::var_os("LITTORAL_SEEDS").is_some() || enough, "{failed:?} {merged:?}");
 }
 
 #[test]
