@@ -14,6 +14,8 @@
 pub mod clock;
 mod errno;
 pub mod faulty;
+#[cfg(target_arch = "wasm32")]
+pub mod host;
 pub mod lock;
 // Its rules are plain Rust, and tested on the machine that builds.
 #[cfg(any(test, target_arch = "wasm32"))]

@@ -38,7 +38,7 @@ mod options;
 
 pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
 pub use completion::Completion;
-pub use drive::{batch, block_on, drain, wait};
+pub use drive::{batch, block_on, drain, run, wait};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file::File;
 pub use group::Group;

@@ -255,6 +255,13 @@ export class Session {
     }
   }
 
+  /** Runs a whole program, a module on the server, in a worker of its own; gives what it prints. */
+  program(path) {
+    const ended = this.#page.evaluate((path) => window.littoral.program(path), path);
+    const late = () => new Error(`${this.name}: ${path} took more than ${SILENCE_SECONDS} s`);
+    return within(SILENCE_SECONDS, this.#orGone(ended), late);
+  }
+
   /** Copies a file out of OPFS to the server's shelf; gives its size. */
   exportFile(path, url) {
     return this.#orGone(

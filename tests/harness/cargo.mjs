@@ -59,6 +59,33 @@ export async function program(packageName, bin, { profile = 'dev' } = {}) {
   return path;
 }
 
+/** Writes the glue of a module that was built for WASM. */
+async function bind(tools, name, folder) {
+  const target = (await workspace()).target_directory;
+  const { status } = await run(tools.WASM_BINDGEN, [
+    '--target',
+    'web',
+    '--no-typescript',
+    '--out-dir',
+    folder,
+    '--out-name',
+    name,
+    join(target, WASM, 'web', `${name}.wasm`),
+  ]);
+  if (status !== 0) throw new Error(`wasm-bindgen ended with ${status}`);
+}
+
+/** Builds a whole program for the browser, beside the page that `web` has laid out. */
+export async function webProgram(tools, name) {
+  const { status } = await run(
+    'cargo',
+    ['build', '--locked', '--package', name, '--bin', name, '--target', WASM, '--profile', 'web'],
+    { env: wasmEnv(tools) },
+  );
+  if (status !== 0) throw new Error(`${name} does not build for ${WASM}`);
+  await bind(tools, name, join(dist, 'programs', name));
+}
+
 /**
  * Builds the browser's module and lays out all that the page needs in www/dist. The folder is
  * filled aside and renamed, so that a server never serves half of a build.
@@ -71,22 +98,10 @@ export async function web(tools) {
     { env: wasmEnv(tools) },
   );
   if (status !== 0) throw new Error(`${WEB_PACKAGE} does not build for ${WASM}`);
-  const target = (await workspace()).target_directory;
-  const name = WEB_PACKAGE.replaceAll('-', '_');
   const aside = `${dist}.partial`;
   rmSync(aside, { recursive: true, force: true });
   mkdirSync(aside, { recursive: true });
-  const bound = await run(tools.WASM_BINDGEN, [
-    '--target',
-    'web',
-    '--no-typescript',
-    '--out-dir',
-    join(aside, 'pkg'),
-    '--out-name',
-    name,
-    join(target, WASM, 'web', `${name}.wasm`),
-  ]);
-  if (bound.status !== 0) throw new Error(`wasm-bindgen ended with ${bound.status}`);
+  await bind(tools, WEB_PACKAGE.replaceAll('-', '_'), join(aside, 'pkg'));
   const sources = join(root, 'www');
   for (const file of readdirSync(sources)) {
     if (/\.(js|html|css|svg)$/.test(file)) copyFileSync(join(sources, file), join(aside, file));

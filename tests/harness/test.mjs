@@ -1,14 +1,16 @@
 // `build.sh test`: everything that must hold, in one run.
 
-import { run } from './process.mjs';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { output, run } from './process.mjs';
 import { say } from './progress.mjs';
-import { web } from './cargo.mjs';
-import { dist } from './paths.mjs';
+import { program, web, webProgram } from './cargo.mjs';
+import { dist, scratch } from './paths.mjs';
 import { serve } from './server.mjs';
 import { counted } from './bench.mjs';
 import { setup } from './setup.mjs';
 import { lintStages, Stages, WITH_FEATURES } from './stages.mjs';
-import { CONTEXTS, WITH_FILES } from './browser.mjs';
+import { CONTEXTS, WITH_FILES, Session } from './browser.mjs';
 import {
   backends,
   clausesHeld,
@@ -148,6 +150,19 @@ async function conformance(stages, tools, { filter, seed }, report) {
         });
       }
     };
+    const printed = new Map();
+    await stages.stage('one program', async () => {
+      printed.set('natively', await printedNatively('journal'));
+      needed();
+      await webProgram(tools, 'journal');
+      return printed.get('natively') !== '';
+    });
+    for (const context of ['chromium', 'firefox']) {
+      await stages.stage(`one program ${context}`, async () => {
+        needed();
+        return printsTheSame(context, url, 'journal', printed.get('natively'));
+      });
+    }
     await Promise.all(
       lanes().map(async (contexts) => {
         for (const context of contexts) await inContext(context);
@@ -187,6 +202,28 @@ async function conformance(stages, tools, { filter, seed }, report) {
     },
     { counts: true },
   );
+}
+
+/** What a program of `examples/` prints on this system. */
+async function printedNatively(name) {
+  const folder = join(scratch(), name);
+  mkdirSync(folder, { recursive: true });
+  const text = await output(await program(name, name), [folder]);
+  say(text);
+  return text;
+}
+
+/** Whether it prints the same in a browser's worker. */
+async function printsTheSame(context, url, name, expected) {
+  if (expected === undefined) throw new Error('it has to run natively first: `one program`');
+  const session = await Session.start(context, url);
+  try {
+    const text = await session.program(`./programs/${name}/${name}.js`);
+    if (text !== expected) say(`${context} printed:\n${text}`);
+    return text === expected;
+  } finally {
+    await session.close();
+  }
 }
 
 /** The native tests; adds libtest's own totals to `counts`. */
