@@ -3,12 +3,13 @@
 //!
 //! None of it may be `Send`, so the ring holds its number only.
 
+use core::time::Duration;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::{Closure, JsValue};
-use web_sys::{FileSystemDirectoryHandle, MessageChannel, MessagePort};
+use web_sys::{DedicatedWorkerGlobalScope, FileSystemDirectoryHandle, MessageChannel, MessagePort};
 
 use super::access::Browser;
 use super::table::Table;
@@ -36,6 +37,21 @@ struct Side {
     heard: MessagePort,
     /// Called by `heard`. JavaScript keeps it alive while it runs, even if it drops the ring.
     turn: Option<Closure<dyn Fn()>>,
+    alarm: Option<Alarm>,
+}
+
+/// A turn that is to be asked for later.
+struct Alarm {
+    timer: i32,
+    /// Called by the timer.
+    _call: Closure<dyn Fn()>,
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        // One that has gone off is cleared as well, to no effect.
+        worker().clear_timeout_with_handle(self.timer);
+    }
 }
 
 impl Drop for Side {
@@ -55,7 +71,7 @@ pub(super) fn enter() -> Result<u64, SetupError> {
     })?;
     let (ask, heard) = (channel.port1(), channel.port2());
     let ring = NEXT.replace(NEXT.get() + 1);
-    let side = Side { root: None, ask, heard, turn: None };
+    let side = Side { root: None, ask, heard, turn: None, alarm: None };
     RINGS.with_borrow_mut(|rings| rings.insert(ring, side));
     Ok(ring)
 }
@@ -87,6 +103,27 @@ pub(super) fn ask_turn(ring: u64) -> bool {
     })
 }
 
+/// Calls `call` after that time, instead of what was to be called before. Where the browser gives no
+/// timer it is called now.
+pub(super) fn set_alarm(ring: u64, time: Duration, call: impl Fn() + 'static) {
+    let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX).saturating_add(1);
+    let call = Closure::<dyn Fn()>::new(call);
+    let function = call.as_ref().unchecked_ref();
+    let set = worker().set_timeout_with_callback_and_timeout_and_arguments_0(function, millis);
+    let Ok(timer) = set else {
+        ask_turn(ring);
+        return;
+    };
+    let before = RINGS.with_borrow_mut(|rings| {
+        rings.get_mut(&ring).and_then(|side| side.alarm.replace(Alarm { timer, _call: call }))
+    });
+    drop(before);
+}
+
+fn worker() -> DedicatedWorkerGlobalScope {
+    js_sys::global().unchecked_into()
+}
+
 /// The folder of a ring, if it was found before.
 pub(super) fn root(ring: u64) -> Option<FileSystemDirectoryHandle> {
     RINGS.with_borrow(|rings| rings.get(&ring).and_then(|side| side.root.clone()))
@@ -105,7 +142,7 @@ pub(super) fn set_root(ring: u64, root: Option<FileSystemDirectoryHandle>) {
 fn probe() -> Result<(), SetupError> {
     let refuse = |what: &str| Err(SetupError { what: what.into(), code: Errno::OPNOTSUPP });
     let global: JsValue = js_sys::global().into();
-    if !global.is_instance_of::<web_sys::DedicatedWorkerGlobalScope>() {
+    if !global.is_instance_of::<DedicatedWorkerGlobalScope>() {
         return refuse(
             "OPFS access handles exist in dedicated workers only, and this is none: start the \
              driver in a `new Worker(…)` of the page",

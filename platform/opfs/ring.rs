@@ -266,6 +266,15 @@ impl Doorbell for Bell {
     fn ring(&self) {
         self.0.ask_turn();
     }
+
+    fn ring_after(&self, time: Duration) {
+        let shared = Arc::downgrade(&self.0);
+        host::set_alarm(self.0.ring, time, move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.ask_turn();
+            }
+        });
+    }
 }
 
 struct Calls {

@@ -25,7 +25,7 @@ use crate::{Error, ErrorKind, OpenOptions, Operation, Result};
 /// How long the first sleep is, and how long any is at most: whoever waits has the lock that late
 /// after its holder is gone.
 const SLEEP_FIRST: u64 = 1_000_000;
-const SLEEP_MAX: u64 = 64_000_000;
+const SLEEP_MAX: u64 = 25_000_000;
 
 /// How often a direct call may be interrupted.
 const INTERRUPTIONS_MAX: u32 = 256;
@@ -385,7 +385,7 @@ impl State {
         let now = self.clock.monotonic_nanos();
         let is_due = |slot: &u32| self.nap(*slot).is_none_or(|nap| nap.due <= now);
         let due: Vec<u32> = self.naps.slots.iter().copied().filter(is_due).collect();
-        self.try_again(&due);
+        self.try_again(due);
     }
 
     /// A lock of this file was given up, or made weaker.
@@ -398,7 +398,7 @@ impl State {
             _ => self.slots[*slot].file == file,
         };
         let waiting: Vec<u32> = self.naps.slots.iter().copied().filter(wants).collect();
-        self.try_again(&waiting);
+        self.try_again(waiting);
     }
 
     /// A handle goes: it must not get a lock that nobody would give up.
@@ -417,8 +417,10 @@ impl State {
         }
     }
 
-    fn try_again(&mut self, slots: &[u32]) {
-        for &slot in slots {
+    /// In the order in which they came.
+    fn try_again(&mut self, mut slots: Vec<u32>) {
+        slots.sort_unstable_by_key(|&slot| self.slots[slot].sequence);
+        for slot in slots {
             // One of them may have ended another one's wait.
             if !self.naps.wake(slot) {
                 continue;

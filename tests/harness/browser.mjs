@@ -100,6 +100,7 @@ async function within(seconds, promise, error) {
 /** One browser with one page, whose worker holds one instance of the module. */
 export class Session {
   #browser;
+  #context;
   #page;
   #profile;
   #next = 0;
@@ -177,6 +178,7 @@ export class Session {
     const inMemory = profile === 'incognito';
     const context = inMemory ? await this.#browser.createBrowserContext() : this.#browser;
     const page = await context.newPage();
+    this.#context = context;
     this.#page = page;
     if (quota !== undefined && browser === 'chromium') {
       const { origin } = new URL(url);
@@ -293,6 +295,14 @@ export class Session {
     return shown;
   }
 
+  /** One more tab beside the session's own, of the same origin and with the same files. */
+  async tab(url) {
+    const page = await this.#orGone(this.#context.newPage());
+    await this.#orGone(page.goto(new URL('harness.html', url).href, { timeout: 0 }));
+    await this.#orGone(page.evaluate(() => window.littoral.ready()));
+    return new Tab(page);
+  }
+
   /** Ends the browser without asking it, as a crash would. */
   kill() {
     this.#browser.process().kill('SIGKILL');
@@ -335,3 +345,39 @@ export class Session {
 
 /** The page came up and the module in it did not. */
 class ModuleFailed extends Error {}
+
+/** A tab that a test may end in any way. */
+export class Tab {
+  #page;
+
+  constructor(page) {
+    this.#page = page;
+  }
+
+  /** Calls an export of the module in this tab's worker. */
+  call(name, args) {
+    return this.#page.evaluate((name, args) => window.littoral.call(0, name, args), name, args);
+  }
+
+  /** Closes it, as a user does. */
+  close() {
+    return this.#page.close();
+  }
+
+  /** Goes to another page. */
+  leave() {
+    return this.#page.goto('about:blank');
+  }
+
+  /** Ends its worker, and nothing else. */
+  endWorker() {
+    return this.#page.evaluate(() => window.littoral.end());
+  }
+
+  /** Kills the process it lives in. Chromium only: Firefox has one for all tabs of an origin. */
+  async crash() {
+    const session = await this.#page.createCDPSession();
+    // It does not live to answer.
+    session.send('Page.crash').catch(() => {});
+  }
+}

@@ -28,6 +28,7 @@ import {
   nativeCapabilities,
   ringInBrowser,
 } from './conformance.mjs';
+import { locksBetweenTabs } from './locks.mjs';
 import { publishStages } from './publish.mjs';
 import { selfTest } from './selftest.mjs';
 import { WRONG } from './outcome.mjs';
@@ -141,6 +142,12 @@ async function conformance(stages, tools, { filter, seed }, report) {
         await checks(`ring ${context}${kind.name}`, async () => {
           needed();
           return noted(await ringInBrowser(context, kind, { url, onRow }));
+        });
+      }
+      if (WITH_FILES.includes(context)) {
+        await stages.stage(`locks ${context}`, async () => {
+          needed();
+          return locksBetweenTabs(context, url);
         });
       }
       for (const backend of backends) {

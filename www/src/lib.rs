@@ -9,6 +9,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod limit;
+mod locks;
 mod opfs;
 mod ring;
 mod row;
@@ -103,4 +104,11 @@ pub async fn demo_cities(url: String, on_progress: js_sys::Function) -> Result<S
 #[wasm_bindgen]
 pub async fn demo_open(name: String, on_progress: js_sys::Function) -> Result<String, JsValue> {
     demo::open(&name, &on_progress).await
+}
+
+/// Does with files and their locks what `order` says, and keeps them for the next order; the answer
+/// is what came of it.
+#[wasm_bindgen]
+pub async fn lock_order(order: String, _on_progress: js_sys::Function) -> String {
+    locks::obey(&order).await
 }
