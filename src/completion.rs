@@ -7,9 +7,11 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
+use littoral_platform::Listed;
+
 use crate::core::{Core, Key, Value};
 use crate::file::RingFile;
-use crate::{Buffer, Error, File, Result};
+use crate::{Buffer, Error, File, Metadata, Result};
 
 /// An operation that was submitted, and the way to its result.
 ///
@@ -233,6 +235,9 @@ macro_rules! outcome {
 outcome!((), Value::Unit => ());
 outcome!(Vec<Buffer>, Value::Buffers(buffers) => buffers);
 outcome!(u64, Value::Size(size) => size);
+outcome!(bool, Value::Exists(exists) => exists);
+outcome!(Vec<Listed>, Value::List(list) => list);
+outcome!(Metadata, Value::Metadata(stat) => stat.into());
 
 impl Outcome for Buffer {
     fn from_value(value: Value, _: &Arc<Core>) -> Self {

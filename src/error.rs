@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use littoral_platform::Errno;
 
+use crate::core::Naming;
+
 /// What every fallible call of this crate returns.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
@@ -19,6 +21,7 @@ struct Repr {
     kind: ErrorKind,
     operation: Operation,
     file: Option<Arc<str>>,
+    target: Option<Arc<str>>,
     code: Option<Errno>,
     confirmed: Option<u64>,
     detail: Option<Box<str>>,
@@ -48,6 +51,13 @@ pub enum ErrorKind {
     /// Someone else holds the file's lock, and did not let go of it in time. In a browser: or has
     /// the file open.
     Locked,
+    /// A part of the name that should be a directory is a file, or the name itself is.
+    NotADirectory,
+    /// A directory to be removed has something in it.
+    DirectoryNotEmpty,
+    /// The name is a symbolic link, and [`no_follow`](crate::OpenOptions::no_follow) was asked for;
+    /// or links lead round in a circle.
+    SymbolicLink,
     /// A synchronous wait for something that only the browser's own turn can do.
     NeedsHost,
     /// The file, or a folder on its way, does not exist.
@@ -91,7 +101,16 @@ pub enum Operation {
     Size,
     Lock,
     Unlock,
+    Allocate,
+    Metadata,
     Remove,
+    Rename,
+    Exists,
+    List,
+    CreateDirAll,
+    RemoveDir,
+    SyncDir,
+    Temporary,
     Prepare,
     Room,
     Group,
@@ -116,7 +135,16 @@ impl Operation {
             Operation::Size => "size",
             Operation::Lock => "lock",
             Operation::Unlock => "unlock",
+            Operation::Allocate => "allocate",
+            Operation::Metadata => "metadata",
             Operation::Remove => "remove",
+            Operation::Rename => "rename",
+            Operation::Exists => "exists",
+            Operation::List => "list",
+            Operation::CreateDirAll => "create_dir_all",
+            Operation::RemoveDir => "remove_dir",
+            Operation::SyncDir => "sync_dir",
+            Operation::Temporary => "temporary",
             Operation::Prepare => "prepare",
             Operation::Room => "room",
             Operation::Group => "group",
@@ -130,7 +158,10 @@ impl ErrorKind {
     /// What the platform's code means to a caller.
     pub(crate) fn of(code: Errno) -> ErrorKind {
         match code {
-            Errno::NOENT | Errno::NOTDIR => ErrorKind::NotFound,
+            Errno::NOENT => ErrorKind::NotFound,
+            Errno::NOTDIR => ErrorKind::NotADirectory,
+            Errno::NOTEMPTY => ErrorKind::DirectoryNotEmpty,
+            Errno::LOOP => ErrorKind::SymbolicLink,
             Errno::EXIST => ErrorKind::AlreadyExists,
             Errno::ISDIR => ErrorKind::IsADirectory,
             Errno::PERM | Errno::ACCES | Errno::ROFS => ErrorKind::PermissionDenied,
@@ -159,6 +190,9 @@ impl ErrorKind {
             ErrorKind::IsADirectory => "it is a directory",
             ErrorKind::Locked => "it is locked by someone else",
             ErrorKind::NeedsHost => "it cannot be waited for here",
+            ErrorKind::NotADirectory => "a part of it is no directory",
+            ErrorKind::DirectoryNotEmpty => "there is something in it",
+            ErrorKind::SymbolicLink => "it is a symbolic link, or links lead in a circle",
             ErrorKind::NotFound => "there is no such file",
             ErrorKind::NotPrepared => "the name was not prepared",
             ErrorKind::OutOfResources => "out of a resource",
@@ -191,6 +225,9 @@ impl ErrorKind {
                  `Config::locks(false)`, goes without locks"
             }
             ErrorKind::NeedsHost => "await it, or `prepare` the name before",
+            ErrorKind::NotADirectory => "check the name: what is before a `/` must be a directory",
+            ErrorKind::DirectoryNotEmpty => "remove what is in it first",
+            ErrorKind::SymbolicLink => "name the file itself, or open it without `no_follow`",
             ErrorKind::NotFound => "check the name, or open it with `create`",
             ErrorKind::NotPrepared => "`prepare` the name first, or use `open`",
             ErrorKind::OutOfResources => "close files or free memory, or raise the limit",
@@ -217,6 +254,7 @@ impl Error {
             kind,
             operation,
             file: None,
+            target: None,
             code: None,
             confirmed: None,
             detail: None,
@@ -242,6 +280,21 @@ impl Error {
 
     pub(crate) fn on(mut self, file: impl Into<Arc<str>>) -> Error {
         self.repr().file = Some(file.into());
+        self
+    }
+
+    /// With the name or names of an operation on such.
+    pub(crate) fn of_naming(self, naming: &Naming) -> Error {
+        let error = self.on(Arc::clone(&naming.name));
+        match &naming.target {
+            Some((target, _)) => error.onto(Arc::clone(target)),
+            None => error,
+        }
+    }
+
+    /// The other file, of a rename.
+    pub(crate) fn onto(mut self, target: impl Into<Arc<str>>) -> Error {
+        self.repr().target = Some(target.into());
         self
     }
 
@@ -282,6 +335,12 @@ impl Error {
     #[must_use]
     pub fn file(&self) -> Option<&str> {
         self.0.file.as_deref()
+    }
+
+    /// For a rename: the name that the file was to have.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        self.0.target.as_deref()
     }
 
     /// The platform's code, where the platform said no.
@@ -329,8 +388,14 @@ impl Error {
     fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let repr = &*self.0;
         write!(f, "{}", repr.operation.name())?;
-        if let Some(file) = &repr.file {
-            write!(f, " on {}", Shown(file))?;
+        match (&repr.file, &repr.target) {
+            (Some(file), Some(target)) => write!(f, " of {} to {}", Shown(file), Shown(target))?,
+            // An empty name is the root's, where it is not what is wrong.
+            (Some(file), None) if file.is_empty() && repr.kind != ErrorKind::InvalidInput => {
+                f.write_str(" on the root")?;
+            }
+            (Some(file), None) => write!(f, " on {}", Shown(file))?,
+            _ => {}
         }
         write!(f, " failed: {}", self.what())?;
         if let Some(detail) = &repr.detail {
@@ -369,6 +434,11 @@ impl Error {
             (ErrorKind::NotFound, Operation::Start, _) => {
                 "create the folder, or pass another to `Config::root`"
             }
+            (
+                ErrorKind::NotFound,
+                Operation::Rename | Operation::List | Operation::RemoveDir | Operation::SyncDir,
+                _,
+            ) => "check the names, and what is before each `/`",
             (ErrorKind::InvalidInput, _, Some(Errno::FBIG)) => {
                 "stay below the limits of the file system and of the process"
             }
@@ -428,6 +498,8 @@ impl From<Error> for std::io::Error {
             ErrorKind::StorageFull => Std::StorageFull,
             ErrorKind::WriteZero => Std::WriteZero,
             ErrorKind::IsADirectory => Std::IsADirectory,
+            ErrorKind::NotADirectory => Std::NotADirectory,
+            ErrorKind::DirectoryNotEmpty => Std::DirectoryNotEmpty,
             ErrorKind::Busy | ErrorKind::Locked => Std::ResourceBusy,
             ErrorKind::Unsupported => Std::Unsupported,
             ErrorKind::OutOfResources => Std::OutOfMemory,
@@ -451,6 +523,14 @@ mod tests {
              free space or raise the quota, then write again"
         );
         assert_eq!(size_of::<Result<()>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_text_names_both_files_of_a_rename_and_the_root() {
+        let error = Error::new(ErrorKind::Busy, Operation::Rename).on("a").onto("b");
+        assert!(error.to_string().starts_with("rename of `a` to `b` failed: "), "{error}");
+        let root = Error::new(ErrorKind::NotFound, Operation::List).on("");
+        assert!(root.to_string().starts_with("list on the root failed: "), "{root}");
     }
 
     #[test]

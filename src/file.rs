@@ -6,7 +6,9 @@ use std::sync::Arc;
 use littoral_platform::{LockKind, SyncKind};
 
 use crate::core::{Core, Held, Key, Opened};
-use crate::{Buffer, Completion, Error, ErrorKind, Intent, Operation, Result, Shared, Vector};
+use crate::{
+    Buffer, Completion, Error, ErrorKind, Intent, Metadata, Operation, Result, Shared, Vector,
+};
 
 /// An open file. All offsets and sizes are bytes.
 ///
@@ -105,6 +107,15 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Gives up this handle's lock, after everything submitted before on this file and before
     /// everything submitted later. Nothing happens if it has none.
     fn unlock(&self) -> Completion<()>;
+
+    /// What is known of it, as of all finished operations.
+    fn metadata(&self) -> Completion<Metadata>;
+
+    /// Reserves space for `len` bytes at `at`, so that writing them later does not fail for want of
+    /// it: no byte changes, and a file that ends before grows, with zeros. `Unsupported` where there
+    /// is no such thing, as in browsers; `StorageFull` if there is no room, and then part of it may
+    /// be reserved. Waited for by a sync that is submitted later, as a write is.
+    fn allocate(&self, at: u64, len: u64) -> Completion<()>;
 
     /// Closes this handle: it takes no more operations. Completes when the file is closed if this
     /// was the last handle, with the platform's answer, or with
@@ -227,6 +238,14 @@ impl File for RingFile {
 
     fn unlock(&self) -> Completion<()> {
         self.start(Operation::Unlock, false, Core::unlock_file)
+    }
+
+    fn metadata(&self) -> Completion<Metadata> {
+        self.start(Operation::Metadata, false, Core::metadata)
+    }
+
+    fn allocate(&self, at: u64, len: u64) -> Completion<()> {
+        self.start(Operation::Allocate, true, |core, file| core.allocate(file, at, len))
     }
 
     fn close(&self) -> Completion<()> {

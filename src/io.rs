@@ -3,11 +3,13 @@
 use core::fmt;
 use std::sync::Arc;
 
-use littoral_platform::{Limits, Report, Ring, Setup, native};
+use littoral_platform::{Limits, Listed, Report, Ring, Setup, native};
 
 use crate::core::{Core, tell_start_failed};
 use crate::file::RingFile;
-use crate::{Completion, Config, Error, File, Group, OpenOptions, Result, Wait};
+use crate::{
+    Completion, Config, Error, File, Group, Metadata, OpenOptions, Operation, Result, Wait,
+};
 
 /// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
 ///
@@ -56,20 +58,65 @@ pub fn start_on(ring: Box<dyn Ring>, config: Config) -> Result<Arc<dyn Io>> {
 /// # Names
 /// One rule on every platform: a name is one or more components separated by `/`, below the
 /// driver's [root](crate::Config::root). A component is 1 to 255 bytes of UTF-8, not `.` or `..`,
-/// without control characters and without `\`; a name is at most 1024 bytes. What breaks the rule
-/// is `InvalidInput`.
+/// without control characters and without `\`, and does not begin with `.littoral-`; a name is at
+/// most 1024 bytes. What breaks the rule is `InvalidInput`, before anything is touched.
 pub trait Io: fmt::Debug + Send + Sync + 'static {
-    /// Opens a file.
+    /// Opens a file. A directory is `IsADirectory`. A pipe or a device is opened natively as it is,
+    /// and what is said of sizes and ends of files does not hold for it.
     fn open(&self, name: &str, options: OpenOptions) -> Completion<Arc<dyn File>>;
 
     /// Removes a file. One that is open through this driver is `Busy`.
     fn remove(&self, name: &str) -> Completion<()>;
 
+    /// Gives a file another name, in place of the file that has it, which is then gone. Either is
+    /// there at any moment. A name that is missing is `NotFound`; one that is open through this
+    /// driver, from or onto, by this or another name, is `Busy`, and so is a prepared one; one that
+    /// is a directory is `IsADirectory`, on every platform, because browsers cannot move those.
+    /// Durable after a [`sync_dir`](Io::sync_dir) of the directory, or directories.
+    ///
+    /// Two hard links to one file are that file already: natively nothing happens, as `rename(2)`
+    /// has it. `Unsupported` in a browser that cannot move files.
+    fn rename(&self, from: &str, to: &str) -> Completion<()>;
+
+    /// Whether the name is that of anything: a file, a directory, or what a symbolic link leads to.
+    fn exists(&self, name: &str) -> Completion<bool>;
+
+    /// What is known of a file or directory, open or not. The root is the empty name.
+    fn metadata(&self, name: &str) -> Completion<Metadata>;
+
+    /// What is in a directory, in the order of the names' bytes. The root is the empty name. Left
+    /// out are temporary files, prepared ones that read as absent, and natively names that break
+    /// the rule for names.
+    fn list(&self, directory: &str) -> Completion<Vec<Listed>>;
+
+    /// Makes a directory and those that it is in, as far as they are not there. A file of that name
+    /// is `AlreadyExists`, one on the way `NotADirectory`.
+    fn create_dir_all(&self, directory: &str) -> Completion<()>;
+
+    /// Removes a directory. One with something in it is `DirectoryNotEmpty`, a file is
+    /// `NotADirectory`.
+    fn remove_dir(&self, directory: &str) -> Completion<()>;
+
+    /// Makes durable which names are in a directory: those that were created, removed and renamed
+    /// there by operations that have finished. (Bytes are made durable by [`File::sync`].) The root
+    /// is the empty name. Where directories cannot be synced this does nothing, and
+    /// [`Limits::syncs_directories`] says so.
+    fn sync_dir(&self, directory: &str) -> Completion<()>;
+
+    /// Opens a file for reading and writing that no name leads to: it is gone with its last handle.
+    /// Nobody can meet it by [`list`](Io::list) or by a name. It lies on the root's file system;
+    /// after a crash natively nothing is left of it, and in a browser it is swept away by the next
+    /// driver of the same root.
+    ///
+    /// [`name`](File::name) is one that no file can have, for error texts. Of `options` count those
+    /// that are not about names.
+    fn temporary(&self, options: OpenOptions) -> Completion<Arc<dyn File>>;
+
     /// Opens `names` ahead, creating what is missing, and keeps them for the driver's life, so that
     /// [`open_now`](Io::open_now), [`remove_now`](Io::remove_now) and
     /// [`exists_now`](Io::exists_now) work on them without waiting on any platform. A member of
-    /// size 0 reads as absent until it is opened with `create`. `temporaries` unnamed files are
-    /// opened ahead as well (only 0 is supported so far).
+    /// size 0 reads as absent until it is opened with `create`. `temporaries` files are opened
+    /// ahead for [`temporary_now`](Io::temporary_now), each to be used once. It is all or nothing.
     fn prepare(&self, names: &[&str], temporaries: usize) -> Completion<()>;
 
     /// Opens a file at once: a prepared one, or, where the platform can, any.
@@ -79,6 +126,13 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// [`open`](Io::open).
     fn open_now(&self, name: &str, options: OpenOptions) -> Result<Arc<dyn File>>;
 
+    /// A [`temporary`](Io::temporary) file at once: a prepared one, or, where the platform can, a
+    /// new one.
+    ///
+    /// # Errors
+    /// [`NotPrepared`](crate::ErrorKind::NotPrepared) where neither is there.
+    fn temporary_now(&self, options: OpenOptions) -> Result<Arc<dyn File>>;
+
     /// Removes a file at once: a prepared one, which is cut to nothing and reads as absent, or,
     /// where the platform can, any.
     ///
@@ -86,7 +140,7 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// As [`open_now`](Io::open_now) and [`remove`](Io::remove).
     fn remove_now(&self, name: &str) -> Result<()>;
 
-    /// Whether a file exists: a prepared one, or, where the platform can, any.
+    /// Whether a name [`exists`](Io::exists): a prepared one, or, where the platform can, any.
     ///
     /// # Errors
     /// As [`open_now`](Io::open_now).
@@ -247,7 +301,39 @@ impl Io for Driver {
     }
 
     fn remove(&self, name: &str) -> Completion<()> {
-        Completion::new(&self.core, self.core.remove(name))
+        Completion::new(&self.core, self.core.on_entry(Operation::Remove, name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Completion<()> {
+        Completion::new(&self.core, self.core.rename(from, to))
+    }
+
+    fn exists(&self, name: &str) -> Completion<bool> {
+        Completion::new(&self.core, self.core.on_entry(Operation::Exists, name))
+    }
+
+    fn metadata(&self, name: &str) -> Completion<Metadata> {
+        Completion::new(&self.core, self.core.on_any(Operation::Metadata, name))
+    }
+
+    fn list(&self, directory: &str) -> Completion<Vec<Listed>> {
+        Completion::new(&self.core, self.core.on_any(Operation::List, directory))
+    }
+
+    fn create_dir_all(&self, directory: &str) -> Completion<()> {
+        Completion::new(&self.core, self.core.on_entry(Operation::CreateDirAll, directory))
+    }
+
+    fn remove_dir(&self, directory: &str) -> Completion<()> {
+        Completion::new(&self.core, self.core.on_entry(Operation::RemoveDir, directory))
+    }
+
+    fn sync_dir(&self, directory: &str) -> Completion<()> {
+        Completion::new(&self.core, self.core.on_any(Operation::SyncDir, directory))
+    }
+
+    fn temporary(&self, options: OpenOptions) -> Completion<Arc<dyn File>> {
+        Completion::new(&self.core, self.core.temporary(options))
     }
 
     fn prepare(&self, names: &[&str], temporaries: usize) -> Completion<()> {
@@ -256,6 +342,11 @@ impl Io for Driver {
 
     fn open_now(&self, name: &str, options: OpenOptions) -> Result<Arc<dyn File>> {
         let opened = self.core.open_now(name, options)?;
+        Ok(Arc::new(RingFile::new(&self.core, opened)))
+    }
+
+    fn temporary_now(&self, options: OpenOptions) -> Result<Arc<dyn File>> {
+        let opened = self.core.temporary_now(options)?;
         Ok(Arc::new(RingFile::new(&self.core, opened)))
     }
 

@@ -34,6 +34,7 @@ mod error;
 mod file;
 mod group;
 mod io;
+mod metadata;
 mod options;
 
 pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
@@ -44,7 +45,8 @@ pub use file::File;
 pub use group::Group;
 pub use io::{Clock, Io, Statistics, Status, Step, start, start_on};
 pub use littoral_platform as platform;
-pub use littoral_platform::{Errno, Limits, LockKind, Report, SyncKind};
+pub use littoral_platform::{Errno, FileKind, Limits, Listed, LockKind, Report, SyncKind};
+pub use metadata::{Identity, Metadata};
 pub use options::{Config, Intent, OpenOptions, Wait};
 
 /// The README's program, compiled. (The crate page's, above, is the same one, and runs.)

@@ -379,7 +379,37 @@ fn native() -> Vec<Sample> {
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir(folder.path().join("folder")).expect("a folder in it");
     let io = start(Config::new().root(folder.path().to_str().expect("text"))).expect("a driver");
+    std::os::unix::fs::symlink("folder", folder.path().join("link")).expect("a link");
+    fs::write(folder.path().join("folder/file"), b"bytes").expect("a file");
+    let file = wait(&*io, io.open("folder/file", new())).expect("it opens");
+    let busy = wait(&*io, io.rename("folder/file", "moved")).expect_err("it is open");
+    drop(file);
     vec![
+        (
+            busy,
+            "rename of `folder/file` to `moved` failed: the file is in use; \
+             close every handle of it, then try again",
+        ),
+        (
+            wait(&*io, io.rename("none", "moved")).expect_err("it is not there"),
+            "rename of `none` to `moved` failed: there is no such file (ENOENT); \
+             check the names, and what is before each `/`",
+        ),
+        (
+            wait(&*io, io.open("link", new().no_follow(true))).expect_err("it is a link"),
+            "open on `link` failed: it is a symbolic link, or links lead in a circle (ELOOP); \
+             name the file itself, or open it without `no_follow`",
+        ),
+        (
+            wait(&*io, io.remove_dir("folder")).expect_err("a file is in it"),
+            "remove_dir on `folder` failed: there is something in it (ENOTEMPTY); \
+             remove what is in it first",
+        ),
+        (
+            wait(&*io, io.list("folder/file")).expect_err("it is a file"),
+            "list on `folder/file` failed: a part of it is no directory (ENOTDIR); \
+             check the name: what is before a `/` must be a directory",
+        ),
         (
             wait(&*io, io.open("folder", new())).expect_err("it is a folder"),
             "open on `folder` failed: it is a directory (EISDIR); name a file",

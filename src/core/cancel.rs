@@ -3,8 +3,6 @@
 //! What was not pushed ends at once. What is in the ring is asked to end by an entry of its own,
 //! which is queued behind it and so never overtakes it; its memory comes back with its completion.
 
-use std::sync::Arc;
-
 use super::files::Waiter;
 use super::held::Held;
 use super::overflow::Item;
@@ -55,10 +53,9 @@ impl State {
         }
         let slot = &self.slots[index];
         match (&slot.held, slot.operation) {
-            (Held::Naming(naming), _) => {
-                let name = Arc::clone(&naming.name);
-                self.files.withdraw(&name, Waiter::Slot(index));
-                self.unprepare(index);
+            (Held::Naming(_), _) => {
+                self.cancel_naming(index);
+                return;
             }
             (_, Operation::Room) => {
                 self.rooms.retain(|&waiting| waiting != index);
@@ -75,21 +72,38 @@ impl State {
 
     /// Takes `index` out of the queued chain of `head`; the others keep their place.
     fn cancel_queued(&mut self, head: u32, index: u32) {
-        if self.slots[index].phase == Phase::Identify {
+        if matches!(self.slots[index].phase, Phase::Identify | Phase::FlushNames) {
             // Its handle is open already: it goes on, and gives it or closes it.
             return;
         }
         self.take_out(head, index);
-        let name = match &self.slots[index].held {
-            Held::Naming(naming) => Some(Arc::clone(&naming.name)),
-            _ => None,
-        };
-        if name.is_some() {
-            self.unprepare(index);
+        if !matches!(self.slots[index].held, Held::Naming(_)) {
+            self.fail(index, ErrorKind::Cancelled);
+            return;
         }
+        let names = self.names_of(index);
+        self.unprepare(index);
         self.fail(index, ErrorKind::Cancelled);
-        if let Some(name) = name {
-            self.next_turn(&name);
+        for name in names.iter().flatten() {
+            self.next_turn(name);
+        }
+    }
+
+    /// Takes an operation out of the line for its name; a rename may have the first of its two.
+    fn cancel_naming(&mut self, index: u32) {
+        let [first, second] = self.names_of(index);
+        let Held::Naming(naming) = &self.slots[index].held else { return };
+        let (has_first, wanted) = match (naming.has, second) {
+            (1, second @ Some(_)) => (true, second),
+            _ => (false, first.clone()),
+        };
+        if let Some(wanted) = wanted {
+            self.files.withdraw(&wanted, Waiter::Slot(index));
+        }
+        self.unprepare(index);
+        self.fail(index, ErrorKind::Cancelled);
+        if let Some(first) = first.filter(|_| has_first) {
+            self.next_turn(&first);
         }
     }
 

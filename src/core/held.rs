@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Handle, Name, Stat};
+use littoral_platform::{Handle, Listed, Name, Stat};
 
 use super::locking::{Locking, Nap};
 use super::writev::{Part, Parts};
@@ -20,21 +20,34 @@ pub(crate) enum Held {
     ReadMany(Vec<Buffer>),
     Write(Shared),
     WriteMany(Vector),
+    /// For what is known of an open file.
+    Stat(Box<Stat>),
     Naming(Box<Naming>),
     Locking(Box<Locking>),
 }
 
-/// The business of an open, remove or prepare.
+/// The business of an operation on a name.
 #[derive(Debug)]
 pub(crate) struct Naming {
     pub(crate) name: Arc<str>,
-    /// The name with a NUL behind it, for the platform.
-    pub(crate) bytes: Box<[u8]>,
+    /// The name with a NUL behind it, for the platform: `.` for the root, whose name is empty, and
+    /// the beginning of the name while directories are made.
+    bytes: Box<[u8]>,
+    /// The other name of a rename, in the same two forms.
+    pub(crate) target: Option<(Arc<str>, Box<[u8]>)>,
+    /// How many of the two names it has, the lesser one first.
+    pub(crate) has: u8,
     pub(crate) options: OpenOptions,
+    /// It opens a file without a name.
+    pub(crate) temporary: bool,
     pub(crate) handle: Option<Handle>,
     pub(crate) stat: Box<Stat>,
-    /// For `prepare`: the names to come, and the files that are open already.
+    #[expect(clippy::box_collection, reason = "the ring fills it where it lies")]
+    pub(crate) list: Box<Vec<Listed>>,
+    /// For `prepare`: the names and the number of temporaries to come, and the files that are open
+    /// already.
     pub(crate) to_prepare: VecDeque<Arc<str>>,
+    pub(crate) temporaries: usize,
     pub(crate) prepared: Vec<u32>,
     /// For an open that waits for the file's lock: what it opened.
     pub(crate) opened: Option<Opened>,
@@ -46,14 +59,25 @@ impl Naming {
         Naming {
             bytes: with_nul(&name),
             name,
+            target: None,
+            has: 0,
             options,
+            temporary: false,
             handle: None,
             stat: Box::default(),
+            list: Box::default(),
             to_prepare: VecDeque::new(),
+            temporaries: 0,
             prepared: Vec::new(),
             opened: None,
             nap: None,
         }
+    }
+
+    /// A rename to `to`.
+    pub(crate) fn onto(self, to: Arc<str>) -> Naming {
+        let bytes = with_nul(&to);
+        Naming { target: Some((to, bytes)), ..self }
     }
 
     /// Goes on with the next name.
@@ -62,12 +86,37 @@ impl Naming {
         self.name = name;
     }
 
+    /// Goes on with the part of the name before its slash at or after byte `from`, or with the
+    /// whole of it; how long that is.
+    pub(crate) fn cut(&mut self, from: usize) -> usize {
+        let slash = self.name.get(from..).and_then(|rest| rest.find('/'));
+        let len = slash.map_or(self.name.len(), |at| from + at);
+        self.bytes = with_nul(&self.name[..len]);
+        len
+    }
+
     pub(crate) fn platform_name(&self) -> Name {
-        Name { ptr: self.bytes.as_ptr(), len: self.name.len() }
+        Name { ptr: self.bytes.as_ptr(), len: self.bytes.len() - 1 }
+    }
+
+    pub(crate) fn platform_target(&self) -> Name {
+        let (_, bytes) = self.target.as_ref().expect("a rename has a target");
+        Name { ptr: bytes.as_ptr(), len: bytes.len() - 1 }
+    }
+
+    /// The names to be had, in the order in which everyone takes them, so that nobody waits for
+    /// one that waits for him.
+    pub(crate) fn keys(&self) -> [Option<&Arc<str>>; 2] {
+        match &self.target {
+            Some((target, _)) if *target < self.name => [Some(target), Some(&self.name)],
+            Some((target, _)) if *target > self.name => [Some(&self.name), Some(target)],
+            _ => [Some(&self.name), None],
+        }
     }
 }
 
 fn with_nul(name: &str) -> Box<[u8]> {
+    let name = if name.is_empty() { "." } else { name };
     [name.as_bytes(), &[0]].concat().into()
 }
 
@@ -77,7 +126,7 @@ impl Parts for Held {
             Held::Read(_) | Held::Write(_) => 1,
             Held::ReadMany(buffers) => buffers.len(),
             Held::WriteMany(vector) => vector.parts().len(),
-            Held::Nothing | Held::Naming(_) | Held::Locking(_) => 0,
+            Held::Nothing | Held::Stat(_) | Held::Naming(_) | Held::Locking(_) => 0,
         }
     }
 
@@ -89,7 +138,7 @@ impl Parts for Held {
             Held::ReadMany(buffers) => of_buffer(&buffers[index]),
             Held::Write(shared) => of_shared(shared),
             Held::WriteMany(vector) => of_shared(&vector.parts()[index]),
-            Held::Nothing | Held::Naming(_) | Held::Locking(_) => {
+            Held::Nothing | Held::Stat(_) | Held::Naming(_) | Held::Locking(_) => {
                 unreachable!("no parts were counted")
             }
         }
@@ -119,6 +168,9 @@ pub(crate) enum Value {
     Buffer(Buffer),
     Buffers(Vec<Buffer>),
     Size(u64),
+    Metadata(Stat),
+    Exists(bool),
+    List(Vec<Listed>),
     /// One more user of that file, who must let go of it.
     File(Opened),
 }

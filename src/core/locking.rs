@@ -105,7 +105,9 @@ impl Core {
 
     pub(crate) fn unlock_file(&self, opened: &Opened) -> Result<Key> {
         let who = opened.who;
-        self.on_file(Operation::Unlock, Class::Truncate, opened, |slot| slot.at = who)
+        self.on_file(Operation::Unlock, Class::Truncate, opened, Held::Nothing, |slot| {
+            slot.at = who;
+        })
     }
 
     /// A `File` is dropped.

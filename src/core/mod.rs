@@ -46,7 +46,7 @@ use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 
 pub(crate) use events::tell_start_failed;
 use events::{Event, Teller};
-pub(crate) use held::{Held, Opened, Value};
+pub(crate) use held::{Held, Naming, Opened, Value};
 pub(crate) use table::{Callback, Key};
 
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
@@ -92,7 +92,10 @@ impl Core {
             limits: *ring.limits(),
             report,
             teller,
-            state: Mutex::new(State::new(ring, config)),
+            state: Mutex::new(State {
+                salt: ring.clock().wall_nanos(),
+                ..State::new(ring, config)
+            }),
         });
         let host_turn = Arc::downgrade(&core);
         let turn = move || {

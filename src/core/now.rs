@@ -10,8 +10,10 @@ use littoral_platform::{Errno, Handle, Stat};
 use super::Core;
 use super::files::Waiter;
 use super::held::{Naming, Opened};
+use super::names::rule::check_name;
+use super::names::submit::{check_open, check_temporary};
+use super::names::too_many_files;
 use super::push::{Now, call};
-use super::submit::{check_name, check_open};
 use super::table::NONE;
 use crate::{Error, ErrorKind, OpenOptions, Operation, Result};
 
@@ -36,10 +38,21 @@ impl Core {
     }
 
     fn open_directly(&self, name: &Arc<str>, options: OpenOptions) -> Result<Opened> {
-        let failed = |code| refused(code, Operation::Open, name);
         let naming = Naming::new(Arc::clone(name), options);
-        let handle = self.call(Now::Open(&naming)).map_err(failed)?;
-        let handle = Handle(u32::try_from(handle).expect("a handle's number"));
+        let handle = self.call(Now::Open(&naming));
+        self.adopt_directly(handle, Operation::Open, name, options)
+    }
+
+    /// The file of a handle that was opened just now.
+    fn adopt_directly(
+        &self,
+        handle: core::result::Result<u64, Errno>,
+        operation: Operation,
+        name: &Arc<str>,
+        options: OpenOptions,
+    ) -> Result<Opened> {
+        let failed = |code| refused(code, operation, name);
+        let handle = Handle(u32::try_from(handle.map_err(failed)?).expect("a handle's number"));
         let mut stat = Stat::default();
         if let Err(code) = self.call(Now::Stat(handle, &mut stat)) {
             // The first error is the one to tell.
@@ -56,13 +69,44 @@ impl Core {
         opened.map_err(|error| error.on(Arc::clone(name)))
     }
 
+    /// A temporary file that was opened ahead, or, where the platform can, a new one.
+    pub(crate) fn temporary_now(&self, options: OpenOptions) -> Result<Opened> {
+        check_temporary(options)?;
+        let mut state = self.lock();
+        if let Some(error) = state.refusal(Operation::Temporary) {
+            return Err(error);
+        }
+        if let Some(opened) = state.prepared_temporary() {
+            return Ok(opened);
+        }
+        if state.files.open_count() >= state.config.files as usize {
+            return Err(too_many_files(Operation::Temporary));
+        }
+        let name = state.temporary_name();
+        drop(state);
+        let naming = Naming::new(Arc::clone(&name), options);
+        let handle = match self.call(Now::Temporary(&naming, false)) {
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) => self.call(Now::Temporary(&naming, true)),
+            opened => opened,
+        };
+        self.adopt_directly(handle, Operation::Temporary, &name, options)
+    }
+
     pub(crate) fn remove_now(&self, name: &str) -> Result<()> {
         let name = check_name(name, Operation::Remove)?;
         self.with_name(&name, Operation::Remove, |core| {
             let mut state = core.lock();
             let Some(file) = state.files.by_name(&name) else {
+                let other_names = state.has_other_names();
                 drop(state);
                 let naming = Naming::new(Arc::clone(&name), OpenOptions::new());
+                let mut stat = Stat::default();
+                if other_names && core.call(Now::Look(&naming, &mut stat)).is_ok() {
+                    let mut state = core.lock();
+                    state
+                        .unknown(stat.identity, Operation::Remove)
+                        .map_err(|error| error.on(Arc::clone(&name)))?;
+                }
                 let removed = core.call(Now::Remove(&naming));
                 removed.map_err(|code| refused(code, Operation::Remove, &name))?;
                 core.lock().poisons.removed(&name);
@@ -80,24 +124,18 @@ impl Core {
     }
 
     pub(crate) fn exists_now(&self, name: &str) -> Result<bool> {
-        let name = check_name(name, Operation::Open)?;
-        self.with_name(&name, Operation::Open, |core| {
+        let name = check_name(name, Operation::Exists)?;
+        self.with_name(&name, Operation::Exists, |core| {
             let mut state = core.lock();
             if let Some(file) = state.files.by_name(&name) {
                 return Ok(!state.files.get(file).absent);
             }
             drop(state);
-            let naming = Naming::new(Arc::clone(&name), OpenOptions::read_only());
-            match core.call(Now::Open(&naming)) {
-                Ok(handle) => {
-                    let handle = Handle(u32::try_from(handle).expect("a handle's number"));
-                    // It was opened only to see that it is there.
-                    let _ = core.call(Now::Close(handle));
-                    Ok(true)
-                }
+            let naming = Naming::new(Arc::clone(&name), OpenOptions::new());
+            match core.call(Now::Look(&naming, &mut Stat::default())) {
+                Ok(_) => Ok(true),
                 Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-                Err(Errno::ISDIR | Errno::ACCES) => Ok(true),
-                Err(code) => Err(refused(code, Operation::Open, &name)),
+                Err(code) => Err(refused(code, Operation::Exists, &name)),
             }
         })
     }

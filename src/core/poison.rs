@@ -78,6 +78,18 @@ impl Poisons {
         });
     }
 
+    /// A file has another name, in place of the one that had it.
+    pub(crate) fn renamed(&mut self, from: &str, to: &Arc<str>) {
+        if *from == **to {
+            return;
+        }
+        self.removed(to);
+        let names = self.known.iter_mut().flat_map(|poison| &mut poison.names);
+        for name in names.filter(|name| ***name == *from) {
+            *name = Arc::clone(to);
+        }
+    }
+
     fn place(&self, identity: Identity, names: &[Arc<str>]) -> Option<usize> {
         self.known.iter().position(|poison| {
             if self.by_identity {

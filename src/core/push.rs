@@ -1,7 +1,9 @@
 //! From the queue into the ring: the one place where entries are made and pushed.
 #![allow(unsafe_code, reason = "the one push: it promises that the entry's memory stays alive")]
 
-use littoral_platform::{Direct, Errno, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, Tag};
+use littoral_platform::{
+    Direct, Errno, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind, Tag,
+};
 
 use super::held::{Held, Naming};
 use super::overflow::Item;
@@ -196,6 +198,17 @@ impl State {
                 self.unlock_turn(index);
                 None
             }
+            (Operation::Allocate, _) => {
+                let (file, at, len) = (slot.file, slot.at, slot.total);
+                Some(Op::Allocate { file: self.handle(file, true), at, len })
+            }
+            (Operation::Metadata, _) if slot.file != NONE => {
+                let file = self.handle(slot.file, false);
+                let Held::Stat(stat) = &mut self.slots[index].held else {
+                    unreachable!("it holds what is to be filled")
+                };
+                Some(Op::Stat { file, stat: &raw mut **stat })
+            }
             _ => Some(self.naming_entry(index)),
         }
     }
@@ -241,6 +254,19 @@ impl State {
         };
         let name = naming.platform_name();
         match (slot.operation, slot.phase) {
+            (_, Phase::Look) => Op::Look { name, stat: &raw mut *naming.stat },
+            (_, Phase::LookAtTarget) => {
+                Op::Look { name: naming.platform_target(), stat: &raw mut *naming.stat }
+            }
+            (_, Phase::FlushNames) => {
+                let file = naming.handle.expect("it was opened");
+                Op::Sync { file, kind: SyncKind::Full }
+            }
+            (Operation::Rename, _) => Op::Rename { from: name, to: naming.platform_target() },
+            (Operation::CreateDirAll, _) => Op::MakeDirectory { name },
+            (Operation::RemoveDir, _) => Op::RemoveDirectory { name },
+            (Operation::List, _) => Op::List { name, into: &raw mut *naming.list },
+            (Operation::SyncDir, _) => Op::Open { name, flags: OpenFlags::DIRECTORY, mode: 0 },
             (Operation::Remove, Phase::Main) => Op::Remove { name },
             (Operation::Remove, _) => {
                 Op::Truncate { file: naming.handle.expect("a prepared file's handle"), len: 0 }
@@ -248,6 +274,11 @@ impl State {
             (_, Phase::Identify) => {
                 let file = naming.handle.expect("it was opened");
                 Op::Stat { file, stat: &raw mut *naming.stat }
+            }
+            (_, phase) if naming.temporary => {
+                let mut flags = OpenFlags::TEMPORARY | OpenFlags::WRITE;
+                flags.set(OpenFlags::CREATE, phase == Phase::ByName);
+                Op::Open { name, flags, mode: naming.options.mode }
             }
             _ => {
                 let mut flags = open_flags(naming.options);
@@ -269,6 +300,8 @@ pub(crate) enum Now<'a> {
     Unlock(Handle),
     Close(Handle),
     Remove(&'a Naming),
+    Look(&'a Naming, &'a mut Stat),
+    Temporary(&'a Naming, bool),
 }
 
 /// Has the calling thread do it.
@@ -286,6 +319,12 @@ pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
         Now::Unlock(file) => Op::Unlock { file },
         Now::Close(file) => Op::Close { file },
         Now::Remove(naming) => Op::Remove { name: naming.platform_name() },
+        Now::Look(naming, stat) => Op::Look { name: naming.platform_name(), stat },
+        Now::Temporary(naming, by_name) => {
+            let mut flags = OpenFlags::TEMPORARY | OpenFlags::WRITE;
+            flags.set(OpenFlags::CREATE, by_name);
+            Op::Open { name: naming.platform_name(), flags, mode: naming.options.mode }
+        }
     };
     // SAFETY: names and stats are borrowed for the length of the call, and it moves no data.
     unsafe { direct.call(&op) }

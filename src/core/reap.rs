@@ -38,7 +38,7 @@ impl State {
     }
 
     fn complete(&mut self, cqe: Cqe) {
-        use Operation::{Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
+        use Operation::{Allocate, Metadata, Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
         let slot = match Tagged::of(cqe.tag) {
             Tagged::Slot { slot, entry } => {
                 if !self.slots.get(slot).is_some_and(|s| s.awaits(entry)) {
@@ -88,7 +88,8 @@ impl State {
             (Pread | Preadv, Phase::AtEnd) => self.end_known(slot, cqe.result),
             (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
             (Size, _) => self.ended(slot, cqe.result.map(Value::Size)),
-            (Truncate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
+            (Truncate | Allocate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
+            (Metadata, _) if self.slots[slot].file != NONE => self.stated(slot, cqe.result),
             _ => self.named(slot, cqe.result),
         }
     }

@@ -45,6 +45,14 @@ pub(crate) struct State {
     pub(crate) slots: Table,
     pub(crate) files: Files,
     pub(crate) poisons: Poisons,
+    /// Names to be given on.
+    pub(crate) freed: VecDeque<Arc<str>>,
+    /// Temporary files that were opened ahead, one user each.
+    pub(crate) temporaries: Vec<u32>,
+    /// Temporary files that were given a name so far.
+    pub(crate) temporaries_named: u64,
+    /// What makes their names others than those of another driver.
+    pub(crate) salt: u64,
     pub(crate) queue: Queue,
     /// Those who wait for somebody else's lock.
     pub(crate) naps: Naps,
@@ -114,6 +122,10 @@ impl State {
             straight_len_max: limits.bytes_per_call.min(STRAIGHT_MAX),
             straight_at_max: limits.offset_max.saturating_sub(STRAIGHT_MAX as u64),
             limits,
+            freed: VecDeque::new(),
+            temporaries: Vec::new(),
+            temporaries_named: 0,
+            salt: 0,
             poisons: Poisons::new(config.files as usize, !limits.one_handle_per_file),
             clock: ring.clock(),
             direct: Some(ring.direct()),
@@ -209,7 +221,7 @@ impl State {
     pub(crate) fn describe(&mut self, slot: u32, error: Error) -> Error {
         let slot = &self.slots[slot];
         let error = match &slot.held {
-            Held::Naming(naming) => error.on(Arc::clone(&naming.name)),
+            Held::Naming(naming) => error.of_naming(naming),
             _ if slot.file != NONE => error.on(Arc::clone(&self.files.get(slot.file).names[0])),
             _ => error,
         };

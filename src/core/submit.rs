@@ -2,56 +2,14 @@
 //!
 //! A refused operation takes no slot and changes nothing; its error is the completion's.
 
-use std::sync::Arc;
-
 use littoral_platform::SyncKind;
 
 use super::Core;
 use super::barrier::Class;
-use super::held::{Held, Naming, Opened, Value};
-use super::locking::check_lock;
+use super::held::{Held, Opened, Value};
 use super::table::{Gate, Key, NONE};
 use super::writev::Parts;
-use crate::{Error, ErrorKind, Intent, OpenOptions, Operation};
-
-/// Bytes of a name, and of one component of it.
-const NAME_MAX: usize = 1024;
-const COMPONENT_MAX: usize = 255;
-
-/// The one rule for names, on every platform.
-pub(crate) fn check_name(name: &str, operation: Operation) -> Result<Arc<str>, Error> {
-    let what = if name.is_empty() {
-        "it is empty"
-    } else if name.len() > NAME_MAX {
-        "a name has 1024 bytes at most"
-    } else if name.starts_with('/') {
-        "names are relative to the root, so none starts with `/`"
-    } else if name.split('/').any(|part| part.len() > COMPONENT_MAX) {
-        "a component has 255 bytes at most"
-    } else if name.split('/').any(str::is_empty) {
-        "a component is empty"
-    } else if name.split('/').any(|part| matches!(part, "." | "..")) {
-        "no component is `.` or `..`"
-    } else if name.chars().any(|c| c.is_control() || c == '\\') {
-        "a name has no control characters and no `\\`"
-    } else {
-        return Ok(name.into());
-    };
-    Err(Error::new(ErrorKind::InvalidInput, operation).on(name).because(what))
-}
-
-/// The name of what is to be opened, if it can be opened so.
-pub(crate) fn check_open(name: &str, options: OpenOptions) -> Result<Arc<str>, Error> {
-    if options.create_for_reading() {
-        let error = Error::new(ErrorKind::InvalidInput, Operation::Open).on(name);
-        return Err(error.because("a file that is created is opened for writing"));
-    }
-    if let Some(kind) = options.lock {
-        let checked = check_lock(options.write, kind, Operation::Open);
-        checked.map_err(|error| error.on(name))?;
-    }
-    check_name(name, Operation::Open)
-}
+use crate::{Error, ErrorKind, Intent, Operation};
 
 impl Core {
     /// Reads or writes what `held` has, at `at`.
@@ -95,12 +53,13 @@ impl Core {
         Ok(key)
     }
 
-    /// A sync, truncate or size.
+    /// An operation on a file that moves no bytes of ours.
     pub(crate) fn on_file(
         &self,
         operation: Operation,
         class: Class,
         opened: &Opened,
+        held: Held,
         set: impl FnOnce(&mut super::table::Slot),
     ) -> Result<Key, Error> {
         let mut state = self.lock();
@@ -113,7 +72,7 @@ impl Core {
         {
             return Err(error);
         }
-        let index = state.begin(operation, opened.file, Held::Nothing);
+        let index = state.begin(operation, opened.file, held);
         set(&mut state.slots[index]);
         state.admit(index, class);
         let key = state.key(index);
@@ -122,7 +81,9 @@ impl Core {
     }
 
     pub(crate) fn sync(&self, file: &Opened, kind: SyncKind) -> Result<Key, Error> {
-        self.on_file(Operation::Sync, Class::Sync, file, |slot| slot.sync_kind = kind)
+        self.on_file(Operation::Sync, Class::Sync, file, Held::Nothing, |slot| {
+            slot.sync_kind = kind;
+        })
     }
 
     pub(crate) fn truncate(&self, file: &Opened, len: u64) -> Result<Key, Error> {
@@ -130,11 +91,32 @@ impl Core {
             let error = Error::new(ErrorKind::InvalidInput, Operation::Truncate);
             return Err(error.because("the size is past the platform's maximum"));
         }
-        self.on_file(Operation::Truncate, Class::Truncate, file, |slot| slot.at = len)
+        self.on_file(Operation::Truncate, Class::Truncate, file, Held::Nothing, |slot| {
+            slot.at = len;
+        })
     }
 
     pub(crate) fn size(&self, file: &Opened) -> Result<Key, Error> {
-        self.on_file(Operation::Size, Class::Read, file, |_| ())
+        self.on_file(Operation::Size, Class::Read, file, Held::Nothing, |_| ())
+    }
+
+    pub(crate) fn metadata(&self, file: &Opened) -> Result<Key, Error> {
+        let held = Held::Stat(Box::default());
+        self.on_file(Operation::Metadata, Class::Read, file, held, |_| ())
+    }
+
+    /// Waited for by syncs, as a write: the size may change.
+    pub(crate) fn allocate(&self, file: &Opened, at: u64, len: u64) -> Result<Key, Error> {
+        if at.checked_add(len).is_none_or(|end| end > self.limits.offset_max) {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Allocate);
+            return Err(error.because("offset and length reach past the platform's maximum"));
+        }
+        if len == 0 {
+            return self.at_once(Operation::Allocate);
+        }
+        self.on_file(Operation::Allocate, Class::Write, file, Held::Nothing, |slot| {
+            (slot.at, slot.total) = (at, len);
+        })
     }
 
     /// Closes one handle of a file. Its place is reserved: it is refused only without a driver.
@@ -155,46 +137,8 @@ impl Core {
         Ok(key)
     }
 
-    pub(crate) fn open(&self, name: &str, options: OpenOptions) -> Result<Key, Error> {
-        let name = check_open(name, options)?;
-        self.on_name(Operation::Open, Naming::new(name, options))
-    }
-
-    pub(crate) fn remove(&self, name: &str) -> Result<Key, Error> {
-        let name = check_name(name, Operation::Remove)?;
-        self.on_name(Operation::Remove, Naming::new(name, OpenOptions::new()))
-    }
-
-    pub(crate) fn prepare(&self, names: &[&str], temporaries: usize) -> Result<Key, Error> {
-        if temporaries > 0 {
-            let error = Error::new(ErrorKind::Unsupported, Operation::Prepare);
-            return Err(error.because("temporary files"));
-        }
-        let names: Result<Vec<_>, _> =
-            names.iter().map(|name| check_name(name, Operation::Prepare)).collect();
-        let mut names = std::collections::VecDeque::from(names?);
-        let Some(first) = names.pop_front() else {
-            return self.at_once(Operation::Prepare);
-        };
-        let mut naming = Naming::new(first, OpenOptions::new().create(true));
-        naming.to_prepare = names;
-        self.on_name(Operation::Prepare, naming)
-    }
-
-    fn on_name(&self, operation: Operation, naming: Naming) -> Result<Key, Error> {
-        let mut state = self.lock();
-        if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
-            return Err(error.on(naming.name));
-        }
-        let index = state.begin(operation, NONE, Held::Naming(Box::new(naming)));
-        let key = state.key(index);
-        state.want_name(index);
-        self.leave(state);
-        Ok(key)
-    }
-
     /// An operation with nothing to do.
-    fn at_once(&self, operation: Operation) -> Result<Key, Error> {
+    pub(crate) fn at_once(&self, operation: Operation) -> Result<Key, Error> {
         let mut state = self.lock();
         if let Some(error) = state.refusal(operation).or_else(|| state.saturation(operation)) {
             return Err(error);

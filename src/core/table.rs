@@ -49,6 +49,13 @@ pub(crate) enum Phase {
     Empty,
     /// A durable write has written: its bytes are flushed.
     Flush,
+    /// What has that name, and is it open? And the target of a rename?
+    Look,
+    LookAtTarget,
+    /// An open directory is flushed.
+    FlushNames,
+    /// There are no files without a name here: one is opened by a name that is removed at once.
+    ByName,
 }
 
 /// How an operation stands with its file's barrier.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use littoral_platform::{FileKind, Handle};
+use littoral_platform::{Errno, FileKind, Handle};
 
 use crate::core::held::{Opened, Value};
 use crate::core::overflow::Item;
@@ -67,17 +67,56 @@ impl State {
         }
     }
 
-    pub(super) fn identified(&mut self, slot: u32, name: &Arc<str>) {
-        let (stat, options) = {
+    /// An open or prepare was answered.
+    pub(super) fn open_answered(&mut self, slot: u32, result: Result<u64, Errno>) -> bool {
+        match (result, self.slots[slot].phase) {
+            (Ok(_), Phase::Identify) => self.identified(slot),
+            (Ok(handle), _) => {
+                let handle = Handle(u32::try_from(handle).expect("a handle's number"));
+                self.naming(slot).handle = Some(handle);
+                return self.go_on_named(slot, Phase::Identify);
+            }
+            (Err(code), phase) => {
+                if self.naming(slot).temporary && phase != Phase::Identify {
+                    return self.temporary_refused(slot, code);
+                }
+                if phase == Phase::Main && self.is_open_elsewhere(code) {
+                    if self.sleep(slot) {
+                        return false;
+                    }
+                    self.unprepare(slot);
+                    self.fail_open_elsewhere(slot);
+                } else {
+                    self.open_failed(slot, code);
+                }
+            }
+        }
+        true
+    }
+
+    pub(super) fn open_failed(&mut self, slot: u32, code: Errno) {
+        self.close_stray(slot);
+        self.unprepare(slot);
+        self.fail_with(slot, code);
+    }
+
+    fn identified(&mut self, slot: u32) {
+        let (name, stat, options, temporary) = {
             let naming = self.naming(slot);
-            (*naming.stat, naming.options)
+            (Arc::clone(&naming.name), *naming.stat, naming.options, naming.temporary)
         };
+        let name = &name;
         let handle = self.naming(slot).handle.take().expect("what was identified is open");
         match self.adopt(name, handle, options, stat) {
             Err(error) => {
                 self.unprepare(slot);
                 let error = self.describe(slot, error);
                 self.finish(slot, Err(error));
+            }
+            Ok(file) if temporary && self.slots[slot].operation == Operation::Prepare => {
+                self.add_user(file);
+                self.naming(slot).prepared.push(file);
+                self.prepare_next(slot);
             }
             Ok(file) if self.slots[slot].operation == Operation::Prepare => {
                 let entry = self.files.get(file);
@@ -102,11 +141,14 @@ impl State {
         options: OpenOptions,
         stat: littoral_platform::Stat,
     ) -> Result<u32, Error> {
+        // Pipes and devices are opened as they are: who names one knows why.
         if stat.kind == FileKind::Directory {
             self.queue.urgent(Item::Close(None, handle));
             return Err(Error::new(ErrorKind::IsADirectory, Operation::Open));
         }
-        if let Some(file) = self.files.by_identity(stat.identity) {
+        // Where names are all there is, a file is known by its name.
+        let known = self.files.by_identity(stat.identity);
+        if let Some(file) = known.filter(|_| !self.limits.one_handle_per_file) {
             let entry = self.files.get(file);
             if options.write && entry.writable.is_none() {
                 entry.writable = Some(handle);
@@ -118,7 +160,7 @@ impl State {
         }
         if self.files.open_count() >= self.config.files as usize {
             self.queue.urgent(Item::Close(None, handle));
-            return Err(too_many_files());
+            return Err(too_many_files(Operation::Open));
         }
         let write = options.write || self.limits.one_handle_per_file;
         let file = self.files.insert(name, stat.identity, handle, write);
@@ -134,7 +176,7 @@ impl State {
         }
         // It may be open already, and be shared.
         let open = self.files.by_name(name).is_some() && !options.create_new;
-        if open { Ok(()) } else { Err(too_many_files().on(Arc::clone(name))) }
+        if open { Ok(()) } else { Err(too_many_files(Operation::Open).on(Arc::clone(name))) }
     }
 
     pub(crate) fn close_stray(&mut self, slot: u32) {
@@ -155,7 +197,7 @@ impl State {
     }
 }
 
-fn too_many_files() -> Error {
-    let error = Error::new(ErrorKind::OutOfResources, Operation::Open);
+pub(crate) fn too_many_files(operation: Operation) -> Error {
+    let error = Error::new(ErrorKind::OutOfResources, operation);
     error.because("as many files are open as `Config::files` allows")
 }

@@ -20,6 +20,9 @@ impl State {
     /// Prepares the name that `slot` has now; true if that takes the platform, and keeps the name.
     pub(super) fn prepare_one(&mut self, slot: u32) -> bool {
         let name = Arc::clone(&self.naming(slot).name);
+        if self.naming(slot).temporary {
+            return self.push_named(slot, Phase::Main);
+        }
         match self.files.by_name(&name) {
             // What is open for reading only gets a handle to write with.
             Some(file) if self.files.get(file).writable.is_some() => {
@@ -42,7 +45,7 @@ impl State {
     /// Goes on to the names that are left, as far as they are free and open already. A loop: there
     /// may be more of them than the stack has room for.
     pub(super) fn prepare_next(&mut self, slot: u32) {
-        while let Some(name) = self.naming(slot).to_prepare.pop_front() {
+        while let Some(name) = self.next_to_prepare(slot) {
             if self.slots[slot].cancelled {
                 self.unprepare(slot);
                 self.fail(slot, ErrorKind::Cancelled);
@@ -57,7 +60,21 @@ impl State {
             }
             self.next_turn(&name);
         }
+        let opened = core::mem::take(&mut self.naming(slot).prepared);
+        let unnamed = opened.into_iter().filter(|&file| !self.files.get(file).prepared);
+        self.temporaries.extend(unnamed);
         self.finish(slot, Ok(Value::Unit));
+    }
+
+    /// The next name; those of temporaries come last.
+    fn next_to_prepare(&mut self, slot: u32) -> Option<Arc<str>> {
+        let naming = self.naming(slot);
+        if let Some(name) = naming.to_prepare.pop_front() {
+            return Some(name);
+        }
+        naming.temporaries = naming.temporaries.checked_sub(1)?;
+        naming.temporary = true;
+        Some(self.temporary_name())
     }
 
     /// A prepare that failed gives back what it had opened.
