@@ -4,6 +4,7 @@ use wasm_bindgen::JsValue;
 use web_sys::{FileSystemReadWriteOptions, FileSystemSyncAccessHandle};
 
 use super::errors::{self, Place};
+use super::mark::Mark;
 use super::transfer::Access;
 use crate::Errno;
 
@@ -11,11 +12,13 @@ use crate::Errno;
 pub(super) struct Browser {
     file: FileSystemSyncAccessHandle,
     options: FileSystemReadWriteOptions,
+    /// Goes when the handle is closed.
+    _mark: Option<Mark>,
 }
 
 impl Browser {
-    pub(super) fn new(file: FileSystemSyncAccessHandle) -> Self {
-        Browser { file, options: FileSystemReadWriteOptions::new() }
+    pub(super) fn new(file: FileSystemSyncAccessHandle, mark: Option<Mark>) -> Self {
+        Browser { file, options: FileSystemReadWriteOptions::new(), _mark: mark }
     }
 }
 

@@ -5,6 +5,7 @@
 //! queued, at a ring that is there to be reaped.
 
 use super::access::Browser;
+use super::mark::Mark;
 use super::table::Entered;
 use super::transfer::Access;
 use super::{host, names, path};
@@ -57,7 +58,8 @@ impl Errand {
         let place = names::Names { ring, root };
         match self {
             Errand::Open(name, flags) => {
-                let file = Browser::new(place.open(&name, flags).await?);
+                let file = place.open(&name, flags).await?;
+                let file = Browser::new(file, Mark::new(root, &name));
                 let temporary = flags.contains(OpenFlags::TEMPORARY);
                 let entered = Entered {
                     writable: flags.contains(OpenFlags::WRITE),

@@ -36,6 +36,7 @@
 //! | `access` | an access handle, by web-sys | in browsers |
 //! | `errand` | an entry on a name, by name and in plain data | in browsers |
 //! | `names` | open, remove, rename, directories: the promises | in browsers |
+//! | `mark` | the Web Lock beside an access handle | in browsers |
 //! | `host` | turns, the root folder: the worker's side of a ring | in browsers |
 //! | `ring` | [`Opfs`] | in browsers |
 
@@ -58,6 +59,7 @@ cfg_if::cfg_if! {
         mod access;
         mod errand;
         mod host;
+        mod mark;
         mod names;
         mod ring;
 

@@ -38,6 +38,16 @@ async function order(tab, text, expected) {
   return millis;
 }
 
+/** Waits until the browser says that these Web Locks are held: it is told without waiting. */
+async function marked(tab, expected) {
+  for (let tries = 0; ; tries += 1) {
+    const { answer } = await ask(tab, 'marks');
+    if (answer === expected) return;
+    if (tries === 50) throw new Error(`Web Locks: "${answer}" instead of "${expected}"`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 function between(millis, low, high, what) {
   if (millis < low || millis >= high) throw new Error(`${what} took ${millis} ms`);
 }
@@ -73,6 +83,8 @@ async function answers(session, url) {
     const millis = await order(other, text, locked(', and kept it for 400 ms'));
     between(millis, 400, 400 + FREE_WITHIN, `to be told that it is locked`);
   }
+  // The browser knows as well, by the file's path.
+  await marked(other, 'littoral:locks/main.db');
   // The handles of one tab share the file, and have its lock one at a time.
   await order(holder, 'open b main.db', 'opened');
   const here = locked('').replace('open on', 'lock on');
@@ -94,7 +106,9 @@ async function answers(session, url) {
   await order(other, 'open b main.db', locked(''));
   await order(holder, 'close b', 'closed');
   await order(other, 'open b main.db exclusive', 'opened');
+  await marked(other, 'littoral:locks/main.db');
   await order(other, 'close b', 'closed');
+  await marked(other, '');
   await holder.close();
   await other.close();
 }

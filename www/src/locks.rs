@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use littoral::{Config, File, Io, LockKind, OpenOptions, Result, start};
 
+use crate::opfs;
+
 /// The folder of its files, below the origin's root.
 const ROOT: &str = "locks";
 
@@ -66,6 +68,8 @@ async fn try_to(order: &str) -> Result<String> {
             file.expect("it was opened").close().await?;
             "closed"
         }
+        // What the browser says of Web Locks: those that are held, of all tabs.
+        ["marks"] => return Ok(opfs::web_locks().await.join(" ")),
         // Busy for ever, so that the browser has to end the worker against its will.
         ["hang"] => loop {
             std::hint::spin_loop();

@@ -88,3 +88,19 @@ pub(crate) async fn contents(root: &str, name: &str) -> Result<Option<Vec<u8>>, 
     let bytes: ArrayBuffer = settled(blob.array_buffer()).await?;
     Ok(Some(Uint8Array::new(&bytes).to_vec()))
 }
+
+/// The names of the Web Locks that are held, in order.
+pub(crate) async fn web_locks() -> Vec<String> {
+    let get = |of: &JsValue, key: &str| {
+        js_sys::Reflect::get(of, &JsValue::from_str(key)).expect("an object of the browser")
+    };
+    let locks = get(&get(&js_sys::global(), "navigator"), "locks");
+    let query: js_sys::Function = get(&locks, "query").unchecked_into();
+    let asked: Promise = query.call0(&locks).expect("a promise").unchecked_into();
+    let state: JsValue = settled(asked).await.expect("what is held");
+    let held: js_sys::Array = get(&state, "held").unchecked_into();
+    let mut names: Vec<String> =
+        held.iter().filter_map(|lock| get(&lock, "name").as_string()).collect();
+    names.sort();
+    names
+}
