@@ -21,6 +21,7 @@ pub struct OpenOptions {
     pub(crate) create: bool,
     pub(crate) create_new: bool,
     pub(crate) no_follow: bool,
+    pub(crate) ordered: bool,
     pub(crate) mode: u32,
     pub(crate) lock: Option<LockKind>,
 }
@@ -40,6 +41,7 @@ impl OpenOptions {
             create: false,
             create_new: false,
             no_follow: false,
+            ordered: false,
             mode: 0o644,
             lock: None,
         }
@@ -62,6 +64,18 @@ impl OpenOptions {
     #[must_use]
     pub const fn create_new(mut self, create_new: bool) -> OpenOptions {
         self.create_new = create_new;
+        self
+    }
+
+    /// Operations that overlap, one of them writing, run in the order of their submission; what does
+    /// not overlap runs as it comes. [`size`](crate::File::size) counts as a read of everything. For
+    /// engines that queue writes and read them back.
+    ///
+    /// It is the file's, for all handles of this driver, from the first open that asks for it until
+    /// the file is closed by all. What is under way at that open keeps no order among itself.
+    #[must_use]
+    pub const fn ordered(mut self, ordered: bool) -> OpenOptions {
+        self.ordered = ordered;
         self
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct Barrier {
     held: VecDeque<(u32, Class)>,
     /// A truncate is running; it is alone.
     truncating: bool,
+    /// No read passes by the machines: the file keeps an order of its own.
+    ordered: bool,
 }
 
 impl Default for Barrier {
@@ -51,6 +53,7 @@ impl Default for Barrier {
             syncs: VecDeque::new(),
             held: VecDeque::new(),
             truncating: false,
+            ordered: false,
         }
     }
 }
@@ -76,7 +79,11 @@ impl Barrier {
     /// No truncate is running or waiting: a read may pass, and its end lets nobody go.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
-        !self.truncating && self.held.is_empty()
+        !(self.truncating | self.ordered) && self.held.is_empty()
+    }
+
+    pub(crate) fn keep_order(&mut self) {
+        self.ordered = true;
     }
 
     /// Admits a read while the barrier is open.

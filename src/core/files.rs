@@ -9,6 +9,7 @@ use super::barrier::Barrier;
 use super::flush::Line;
 use super::locks::Registry;
 use super::lost::Failures;
+use super::ordered::Order;
 use super::policy::Bet;
 use super::table::NONE;
 use crate::Error;
@@ -36,6 +37,8 @@ pub(crate) struct OpenFile {
     pub(crate) locks: Registry,
     /// Failed writes and truncates that nobody took yet.
     pub(crate) failures: Failures,
+    /// Where overlapping operations keep their order.
+    pub(crate) order: Option<Box<Order>>,
     pub(crate) flushes: Line,
     /// What a flush failed with, until that is acknowledged.
     pub(crate) poison: Option<Error>,
@@ -137,6 +140,7 @@ impl Files {
             queued_sync: NONE,
             locks: Registry::default(),
             failures: Failures::default(),
+            order: None,
             flushes: Line::default(),
             poison: None,
             closing: Closing::No,

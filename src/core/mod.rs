@@ -24,6 +24,7 @@ mod lost;
 mod merge;
 mod names;
 mod now;
+mod ordered;
 mod overflow;
 mod poison;
 mod policy;

@@ -62,6 +62,7 @@ impl Core {
         let mut state = self.lock();
         let opened = state.adopt(name, handle, options, stat).map(|file| {
             state.add_user(file);
+            state.heed(file, options);
             Opened::new(file, options.write, Arc::clone(name))
         });
         let opened = opened.and_then(|opened| state.locked_now(opened, options));

@@ -311,10 +311,12 @@ impl State {
             Gate::Went(epoch) => entry.barrier.end(class, epoch, &mut ready),
         }
         for (slot, epoch) in ready.drain(..) {
-            self.slots[slot].gate = Gate::Went(epoch);
-            self.enqueue(slot);
+            self.pass_barrier(slot, epoch);
         }
         self.ready = ready;
+        if self.files.get(file).order.is_some() {
+            self.leave_order(file, index);
+        }
     }
 
     /// Publishes what is over: to whoever has the completion, or was named to be told.

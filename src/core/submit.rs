@@ -204,10 +204,7 @@ impl super::State {
             self.forget_tails(file);
         }
         match self.files.get(file).barrier.admit(index, class) {
-            Some(epoch) => {
-                self.slots[index].gate = Gate::Went(epoch);
-                self.enqueue(index);
-            }
+            Some(epoch) => self.pass_barrier(index, epoch),
             None => self.slots[index].gate = Gate::Waiting,
         }
     }

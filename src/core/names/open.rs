@@ -50,11 +50,19 @@ impl State {
             _ => {
                 entry.absent = false;
                 self.add_user(file);
+                self.heed(file, options);
                 let name = Arc::clone(name);
                 return Ok(Opened::new(file, options.write, name));
             }
         };
         Err(Error::new(kind, Operation::Open).on(Arc::clone(name)))
+    }
+
+    /// What one of its users wishes holds for the file.
+    pub(crate) fn heed(&mut self, file: u32, options: OpenOptions) {
+        if options.ordered {
+            self.make_ordered(file);
+        }
     }
 
     pub(crate) fn add_user(&mut self, file: u32) {
@@ -127,6 +135,7 @@ impl State {
             }
             Ok(file) => {
                 self.add_user(file);
+                self.heed(file, options);
                 let opened = Opened::new(file, options.write, Arc::clone(name));
                 self.opened(slot, opened);
             }
