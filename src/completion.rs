@@ -25,12 +25,17 @@ use crate::{Buffer, Error, File, Metadata, Result};
 /// [`cancel`](Completion::cancel).
 #[must_use = "dropped, it is detached, and a failure goes unseen until the next sync"]
 pub struct Completion<T> {
-    /// The engine, as long as the operation's slot is ours to ask for.
-    core: Option<Arc<Core>>,
+    inner: Inner,
     key: Key,
-    /// The end of an operation that never began.
-    refusal: Option<Box<Refusal>>,
     result: PhantomData<fn() -> T>,
+}
+
+enum Inner {
+    /// The operation's slot is ours to ask for.
+    Started(Arc<Core>),
+    /// It never began.
+    Refused(Box<Refusal>),
+    Taken,
 }
 
 struct Refusal {
@@ -61,42 +66,49 @@ impl<T> Completion<T> {
 
     #[inline]
     pub(crate) fn started(core: &Arc<Core>, key: Key) -> Completion<T> {
-        Completion { core: Some(Arc::clone(core)), key, refusal: None, result: PhantomData }
+        Completion { inner: Inner::Started(Arc::clone(core)), key, result: PhantomData }
     }
 
     /// Of an operation that was refused, with its place among the failures of its file.
     pub(crate) fn refused(core: &Arc<Core>, error: Error, unseen: Option<(u32, u64)>) -> Self {
         core.count_refusal(&error);
-        let refusal = Some(Box::new(Refusal { core: Arc::clone(core), error, unseen }));
-        Completion { core: None, key: Key::NONE, refusal, result: PhantomData }
+        let refusal = Box::new(Refusal { core: Arc::clone(core), error, unseen });
+        Completion { inner: Inner::Refused(refusal), key: Key::NONE, result: PhantomData }
+    }
+
+    /// The error of an operation that was refused, once.
+    #[cold]
+    fn take_refusal(&mut self) -> Option<Error> {
+        match core::mem::replace(&mut self.inner, Inner::Taken) {
+            Inner::Refused(refusal) => Some(refusal.see(true)),
+            _ => None,
+        }
     }
 
     /// Asks for the operation's end. It ends at its own completion, with what happened: done, or
     /// `Cancelled` with what is confirmed. Its buffers come back only then.
     pub fn cancel(&self) {
-        if let Some(core) = &self.core {
+        if let Inner::Started(core) = &self.inner {
             core.cancel(self.key);
         }
     }
 
     /// Names the operation's file in an error of waiting for it.
     pub(crate) fn describe(&self, error: Error) -> Error {
-        match &self.core {
-            Some(core) => core.name_file(self.key, error),
-            None => error,
+        match &self.inner {
+            Inner::Started(core) => core.name_file(self.key, error),
+            _ => error,
         }
     }
 
     /// Counts it to a group.
     pub(crate) fn join(&self, to: &Arc<Core>, group: Key) {
-        if let Some(core) = &self.core {
-            if Arc::ptr_eq(core, to) {
-                core.join(self.key, group);
+        match &self.inner {
+            Inner::Started(core) if Arc::ptr_eq(core, to) => core.join(self.key, group),
+            Inner::Refused(refusal) if Arc::ptr_eq(&refusal.core, to) => {
+                to.join_refused(&refusal.error, refusal.unseen, group);
             }
-        } else if let Some(refusal) = &self.refusal
-            && Arc::ptr_eq(&refusal.core, to)
-        {
-            to.join_refused(&refusal.error, refusal.unseen, group);
+            _ => {}
         }
     }
 
@@ -109,20 +121,19 @@ impl<T: Outcome> Completion<T> {
     /// The result, once: `None` before it was delivered and after it was taken.
     #[inline]
     pub fn try_take(&mut self) -> Option<Result<T>> {
-        let Some(core) = &self.core else {
-            return self.refusal.take().map(|refusal| Err(refusal.see(true)));
-        };
+        let Inner::Started(core) = &self.inner else { return self.take_refusal().map(Err) };
         let outcome = T::take(core, self.key)?;
         // Nothing to detach any more.
-        self.core = None;
+        self.inner = Inner::Taken;
         Some(outcome)
     }
 
     /// As a step and `try_take`, where both come down to one call of the platform.
     #[inline]
     pub(crate) fn wait_alone(&mut self) -> Option<T> {
-        let value = T::wait_alone(self.core.as_ref()?, self.key)?;
-        self.core = None;
+        let Inner::Started(core) = &self.inner else { return None };
+        let value = T::wait_alone(core, self.key)?;
+        self.inner = Inner::Taken;
         Some(value)
     }
 
@@ -154,11 +165,13 @@ impl<T: Outcome> Completion<T> {
         let callback = Box::new(move |outcome: Result<Value>, core: &Arc<Core>| {
             callback(outcome.map(|value| T::from_value(value, core)));
         });
-        if let Some(core) = self.core.take() {
-            core.on_finish(self.key, callback);
-        } else if let Some(refusal) = self.refusal.take() {
-            let error = refusal.see(true);
-            refusal.core.call_back(callback, Err(error));
+        match core::mem::replace(&mut self.inner, Inner::Taken) {
+            Inner::Started(core) => core.on_finish(self.key, callback),
+            Inner::Refused(refusal) => {
+                let error = refusal.see(true);
+                refusal.core.call_back(callback, Err(error));
+            }
+            Inner::Taken => {}
         }
     }
 }
@@ -166,10 +179,10 @@ impl<T: Outcome> Completion<T> {
 impl<T> Drop for Completion<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(core) = &self.core {
-            core.detach(self.key);
-        } else if let Some(refusal) = &self.refusal {
-            drop(refusal.see(false));
+        match &self.inner {
+            Inner::Started(core) => core.detach(self.key),
+            Inner::Refused(refusal) => drop(refusal.see(false)),
+            Inner::Taken => {}
         }
     }
 }
@@ -180,24 +193,24 @@ impl<T: Outcome> Future for Completion<T> {
     /// # Panics
     /// If it was polled again after it gave its result.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let Some(core) = &self.core else {
-            let refusal = self.refusal.take();
+        let Inner::Started(core) = &self.inner else {
+            let refusal = self.take_refusal();
             let refusal = refusal.expect("a completion was polled after it gave its result");
-            return Poll::Ready(Err(refusal.see(true)));
+            return Poll::Ready(Err(refusal));
         };
         let Some(outcome) = core.poll(self.key, context.waker()) else { return Poll::Pending };
         let outcome = outcome.map(|value| T::from_value(value, core));
-        self.core = None;
+        self.inner = Inner::Taken;
         Poll::Ready(outcome)
     }
 }
 
 impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (&self.core, &self.refusal) {
-            (Some(_), _) => "Completion(submitted)",
-            (None, Some(_)) => "Completion(refused)",
-            (None, None) => "Completion(taken)",
+        f.write_str(match &self.inner {
+            Inner::Started(_) => "Completion(submitted)",
+            Inner::Refused(_) => "Completion(refused)",
+            Inner::Taken => "Completion(taken)",
         })
     }
 }

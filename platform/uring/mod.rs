@@ -247,10 +247,10 @@ unsafe impl Ring for Uring {
         let room = (self.limits.in_flight - self.live) as usize;
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
-        let room = room.min(self.room.saturating_sub(queue.len()));
+        let room = room.min(self.room.saturating_sub(queue.len())).min(sqes.len());
         let mut pushed = 0;
         let reads = self.ops.contains(Ops::READ);
-        for sqe in sqes.iter().take(room) {
+        for sqe in &sqes[..room] {
             let entry = match sqe.op {
                 // Most are reads: what need not be asked for each of them is not.
                 Op::Read { file, at, span } if reads => entry::read(file, at, span),

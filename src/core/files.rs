@@ -88,6 +88,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    #[inline]
     pub(crate) fn get(&mut self, file: u32) -> &mut OpenFile {
         self.open[file as usize].as_mut().expect("a file in use is open")
     }

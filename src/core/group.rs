@@ -65,6 +65,7 @@ impl State {
         let group_key = Key { slot: group, generation: self.slots[group].generation };
         let slot = &mut self.slots[member.slot];
         slot.group = group_key;
+        slot.plain = false;
         let over = slot.is_over();
         let members = self.groups.entry(group).or_default();
         members.add(member);

@@ -98,7 +98,12 @@ impl Core {
         let held = Held::Locking(Box::new(locking));
         let index = state.begin(Operation::Lock, opened.file, held);
         let key = state.key(index);
-        state.try_to_lock(index);
+        if state.files.get(opened.file).barrier.is_open() {
+            state.try_to_lock(index);
+        } else {
+            // Behind an unlock of this very handle, it may be, which must not take it away again.
+            state.admit(index, Class::Read);
+        }
         self.leave(state);
         Ok(key)
     }
@@ -252,6 +257,13 @@ impl State {
             result?;
             self.files.get(file).locks.called(next);
         }
+    }
+
+    /// The barrier lets a lock go. It does not stay for as long as it may sleep: what it waits for
+    /// may be an unlock that would stand behind it.
+    pub(crate) fn lock_turn(&mut self, slot: u32) {
+        self.leave_gate(slot);
+        self.try_to_lock(slot);
     }
 
     /// The barrier lets an unlock, or the close of a handle with a lock, go.

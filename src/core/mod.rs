@@ -286,6 +286,7 @@ impl Core {
             self.call_later(state, callback, outcome);
             return;
         }
+        slot.plain = false;
         let replaced = core::mem::replace(&mut slot.notify, Notify::Call(callback));
         state.leftovers.push(Leftover::Notify(replaced));
         self.leave(state);
@@ -319,7 +320,7 @@ impl Core {
         if slot.is_published() {
             state.free(key.slot);
         } else {
-            slot.detached = true;
+            (slot.detached, slot.plain) = (true, false);
             let notify = core::mem::take(&mut slot.notify);
             if !matches!(notify, Notify::Nobody) {
                 state.leftovers.push(Leftover::Notify(notify));

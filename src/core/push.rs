@@ -1,6 +1,8 @@
 //! From the queue into the ring: the one place where entries are made and pushed.
 #![allow(unsafe_code, reason = "the one push: it promises that the entry's memory stays alive")]
 
+use std::sync::Arc;
+
 use littoral_platform::{
     Direct, Errno, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind, Tag,
 };
@@ -112,13 +114,6 @@ impl State {
         count(unsafe { ring.push_many(ready) })
     }
 
-    /// Does what an entry of the outbox asks for on this thread, if that takes no waiting.
-    pub(crate) fn call_without_waiting(&self, sqe: &Sqe) -> Result<u64, Errno> {
-        let direct = self.direct.as_ref().ok_or(Errno::AGAIN)?;
-        // SAFETY: as in `push_outbox`, for the time of the call.
-        unsafe { direct.call_without_waiting(&sqe.op) }
-    }
-
     /// Hands to the platform what was pushed.
     pub(crate) fn submit(&mut self) {
         let Some(ring) = &mut self.ring else { return };
@@ -193,6 +188,10 @@ impl State {
             (Operation::Truncate, _) => {
                 let (file, len) = (slot.file, slot.at);
                 Some(Op::Truncate { file: self.handle(file, true), len })
+            }
+            (Operation::Lock, _) => {
+                self.lock_turn(index);
+                None
             }
             (Operation::Unlock | Operation::Close, _) => {
                 self.unlock_turn(index);
@@ -288,6 +287,17 @@ impl State {
             }
         }
     }
+}
+
+/// Does what an entry of the outbox asks for on this thread, if that takes no waiting.
+#[inline]
+pub(crate) fn call_without_waiting(
+    direct: &Option<Arc<dyn Direct>>,
+    sqe: &Sqe,
+) -> Result<u64, Errno> {
+    let direct = direct.as_ref().ok_or(Errno::AGAIN)?;
+    // SAFETY: as in `push_outbox`, for the time of the call.
+    unsafe { direct.call_without_waiting(&sqe.op) }
 }
 
 /// What a thread can ask the platform to do at once.

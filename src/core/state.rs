@@ -300,15 +300,22 @@ impl State {
 
     /// An operation has nothing more to do with its file: those who waited for it may go.
     pub(crate) fn leave_file(&mut self, index: u32) {
-        let slot = &self.slots[index];
-        let (file, class, gate) = (slot.file, slot.class, slot.gate);
-        let entry = self.files.get(file);
-        entry.pins -= 1;
+        let file = self.slots[index].file;
+        self.files.get(file).pins -= 1;
+        self.leave_gate(index);
+    }
+
+    /// The barrier of its file has to do with an operation no longer.
+    pub(crate) fn leave_gate(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        let (file, class) = (slot.file, slot.class);
+        let gate = core::mem::replace(&mut slot.gate, Gate::None);
+        let barrier = &mut self.files.get(file).barrier;
         let mut ready = core::mem::take(&mut self.ready);
         match gate {
             Gate::None => {}
-            Gate::Waiting => entry.barrier.withdraw(index, &mut ready),
-            Gate::Went(epoch) => entry.barrier.end(class, epoch, &mut ready),
+            Gate::Waiting => barrier.withdraw(index, &mut ready),
+            Gate::Went(epoch) => barrier.end(class, epoch, &mut ready),
         }
         for (slot, epoch) in ready.drain(..) {
             self.pass_barrier(slot, epoch);

@@ -15,16 +15,17 @@
 //! queue, a and b turn off, and b ends there. The step pushes a, then c.
 
 use core::sync::atomic::Ordering;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Cqe, Op, Sqe};
+use littoral_platform::{Cqe, Direct, Op, Sqe};
 
 use super::Core;
 use super::barrier::Class;
 use super::batch::ALONE;
-use super::files::Closing;
+use super::files::{Closing, OpenFile};
 use super::held::{Held, Opened, Value};
-use super::push::{Tagged, slot_tag};
+use super::push::{Tagged, call_without_waiting, slot_tag};
 use super::state::{Delivery, State};
 use super::table::{Gate, Key, NONE, Notify, Phase, Slot, Stage};
 use super::writev::Cursor;
@@ -98,20 +99,26 @@ impl Core {
     pub(crate) fn wait_alone(&self, key: Key) -> Option<Buffer> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let slot = state.slots.find(key)?;
-        if slot.stage != Stage::Straight
-            || !matches!(slot.notify, Notify::Nobody)
-            || !state.rooms.is_empty()
-            || !state.is_a_read_alone()
-            || !state.read_without_waiting()
-        {
+        if !state.is_a_read_alone() {
             return None;
         }
-        self.delivered.store(state.delivered, Ordering::Release);
-        let held = core::mem::take(&mut state.slots[key.slot].held);
-        let Held::Read(buffer) = held else { unreachable!("the result of a read") };
-        state.slots.give_back(key.slot);
+        let slot = &mut state.slots[key.slot];
+        let sqe = &state.outbox[0];
+        let unobserved = matches!(slot.notify, Notify::Nobody);
+        if sqe.tag != slot_tag(key.slot, slot) || slot.generation != key.generation || !unobserved {
+            return None;
+        }
+        let file = state.files.get(slot.file);
+        if !slot.read_without_waiting(file, &state.direct, sqe) {
+            return None;
+        }
+        let Held::Read(buffer) = core::mem::take(&mut slot.held) else { return None };
+        slot.leave_table();
+        state.slots.put_free(key.slot);
         state.alive -= 1;
+        state.outbox.clear();
+        state.read_alone();
+        self.delivered.store(state.delivered, Ordering::Release);
         Some(buffer)
     }
 
@@ -120,16 +127,18 @@ impl Core {
     pub(crate) fn take_read(&self, key: Key) -> Option<Result<Buffer>> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let slot = state.slots.find(key)?;
+        let slot = &mut state.slots[key.slot];
         if slot.stage == Stage::PublishedRead
+            && slot.generation == key.generation
             && state.rooms.is_empty()
             && let Held::Read(buffer) = core::mem::take(&mut slot.held)
         {
-            state.slots.give_back(key.slot);
+            slot.leave_table();
+            state.slots.put_free(key.slot);
             state.alive -= 1;
             return Some(Ok(buffer));
         }
-        if slot.is_published() {
+        if state.slots.find(key)?.is_published() {
             Some(self.take_with(guard, key).map(Value::into_buffer))
         } else {
             None
@@ -172,32 +181,28 @@ impl State {
             && !self.leader
     }
 
-    /// Does the one read of the outbox on this thread, if that takes no waiting and gives all of
-    /// it; false, and nothing was done, if not.
+    /// Does the one read of the outbox on this thread, if it can; false, and nothing was done, if
+    /// not.
     fn read_without_waiting(&mut self) -> bool {
-        let sqe = self.outbox[0];
+        let sqe = &self.outbox[0];
         let Some((index, _)) = Tagged::slot_of(sqe.tag) else { return false };
-        let slot = &self.slots[index];
-        let (total, file) = (slot.total, slot.file);
-        if total > ALONE_MAX || !self.files.get(file).bet.is_on() {
+        let slot = &mut self.slots[index];
+        let file = self.files.get(slot.file);
+        if !slot.read_without_waiting(file, &self.direct, sqe) {
             return false;
         }
-        let result = self.call_without_waiting(&sqe);
-        let bet = &mut self.files.get(file).bet;
-        if result.is_err() {
-            bet.lost();
-            return false;
-        }
-        bet.won();
-        if !self.reap_straight(&Cqe { tag: sqe.tag, result }) {
-            // The end of the file, or somebody to be told: read again, by the machines.
-            return false;
-        }
+        slot.tell(&mut self.deliveries);
         self.outbox.clear();
+        self.read_alone();
+        true
+    }
+
+    /// Counts a read that needed no ring.
+    #[inline]
+    fn read_alone(&mut self) {
         self.unfinished -= 1;
         self.delivered += 1;
         self.statistics.direct += 1;
-        true
     }
 
     /// Counts reads that went straight to their end.
@@ -214,28 +219,15 @@ impl State {
     pub(crate) fn reap_straight(&mut self, cqe: &Cqe) -> bool {
         let Some((index, entry)) = Tagged::slot_of(cqe.tag) else { return false };
         let Some(slot) = self.slots.get_mut(index) else { return false };
-        if slot.stage != Stage::Straight
-            || !slot.awaits(entry)
-            || cqe.result != Ok(slot.total)
-            || slot.detached
-            || matches!(slot.notify, Notify::Call(_))
-        {
+        if slot.stage != Stage::Straight || !slot.awaits(entry) || cqe.result != Ok(slot.total) {
             return false;
         }
         let file = self.files.get(slot.file);
-        let Held::Read(buffer) = &mut slot.held else { return false };
-        if !file.barrier.is_open() || file.closing != Closing::No {
+        if !slot.may_stay_straight(file) {
             return false;
         }
-        file.barrier.passed();
-        file.pins -= 1;
-        buffer.fill_to(buffer.capacity());
-        slot.stage = Stage::PublishedRead;
-        if let Notify::Wake(_) = slot.notify
-            && let Notify::Wake(waker) = core::mem::take(&mut slot.notify)
-        {
-            self.deliveries.push_back(Delivery::Wake(waker));
-        }
+        slot.arrive(file);
+        slot.tell(&mut self.deliveries);
         true
     }
 
@@ -286,6 +278,57 @@ impl State {
 }
 
 impl Slot {
+    /// Nothing came up behind a read that is on the road, and only its completion wants it.
+    #[inline]
+    fn may_stay_straight(&self, file: &OpenFile) -> bool {
+        file.barrier.is_open() && file.closing == Closing::No && self.plain
+    }
+
+    /// The end of a whole read that stayed on the road.
+    #[inline]
+    fn arrive(&mut self, file: &mut OpenFile) {
+        let Held::Read(buffer) = &mut self.held else { unreachable!("it reads") };
+        buffer.fill_to(buffer.capacity());
+        file.barrier.passed();
+        file.pins -= 1;
+        self.stage = Stage::PublishedRead;
+    }
+
+    /// Has whoever is named be told.
+    #[inline]
+    fn tell(&mut self, deliveries: &mut VecDeque<Delivery>) {
+        if let Notify::Wake(_) = self.notify
+            && let Notify::Wake(waker) = core::mem::take(&mut self.notify)
+        {
+            deliveries.push_back(Delivery::Wake(waker));
+        }
+    }
+
+    /// Does its read on this thread, if that takes no waiting and gives all of it; false, and
+    /// nothing was done, if not.
+    #[inline]
+    fn read_without_waiting(
+        &mut self,
+        file: &mut OpenFile,
+        direct: &Option<Arc<dyn Direct>>,
+        sqe: &Sqe,
+    ) -> bool {
+        if self.total > ALONE_MAX || !self.may_stay_straight(file) || !file.bet.is_on() {
+            return false;
+        }
+        match call_without_waiting(direct, sqe) {
+            Ok(count) if count == self.total => file.bet.won(),
+            // The end of the file: found out by the machines.
+            Ok(_) => return false,
+            Err(_) => {
+                file.bet.lost();
+                return false;
+            }
+        }
+        self.arrive(file);
+        true
+    }
+
     /// From the road to the machines: as if it had been pushed by them.
     pub(crate) fn turn_off(&mut self, index: u32) {
         debug_assert_eq!(self.stage, Stage::Straight, "it is on the road");

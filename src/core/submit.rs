@@ -195,7 +195,7 @@ impl Core {
 
 impl super::State {
     /// An operation asks its file's barrier.
-    fn admit(&mut self, index: u32, class: Class) {
+    pub(crate) fn admit(&mut self, index: u32, class: Class) {
         let slot = &mut self.slots[index];
         slot.class = class;
         slot.batch = self.batches.current();

@@ -104,6 +104,8 @@ pub(crate) struct Slot {
     pub(crate) stalls: u8,
     pub(crate) cancelled: bool,
     pub(crate) detached: bool,
+    /// It is not detached, calls nobody back, and is in no group.
+    pub(crate) plain: bool,
     /// Of a write: it ends when its bytes are flushed.
     pub(crate) durable: bool,
     /// The group that hears of its end, and the batch it was submitted in.
@@ -143,6 +145,7 @@ impl Slot {
             stalls: 0,
             cancelled: false,
             detached: false,
+            plain: true,
             durable: false,
             group: Key::NONE,
             batch: 0,
@@ -163,6 +166,14 @@ impl Slot {
 
     pub(crate) fn end(&self) -> u64 {
         self.at + self.total
+    }
+
+    /// The operation is gone, and its key finds nothing any more.
+    #[inline]
+    pub(crate) fn leave_table(&mut self) {
+        self.stage = Stage::Free;
+        (self.cancelled, self.detached, self.plain) = (false, false, true);
+        self.generation = self.generation.wrapping_add(1);
     }
 
     pub(crate) fn is_published(&self) -> bool {
@@ -210,10 +221,13 @@ impl Table {
 
     #[inline]
     pub(crate) fn give_back(&mut self, slot: u32) {
-        let freed = &mut self[slot];
-        freed.stage = Stage::Free;
-        (freed.cancelled, freed.detached) = (false, false);
-        freed.generation = freed.generation.wrapping_add(1);
+        self[slot].leave_table();
+        self.put_free(slot);
+    }
+
+    /// The second half of `give_back`, for whoever has done the first.
+    #[inline]
+    pub(crate) fn put_free(&mut self, slot: u32) {
         self.free.push(slot);
     }
 

@@ -66,9 +66,14 @@ pub fn wait<T: Outcome>(
     mut completion: Completion<T>,
 ) -> Result<T> {
     if let Some(value) = completion.wait_alone() {
+        // Nothing is left of it to be dropped.
+        core::mem::forget(completion);
         return Ok(value);
     }
-    let io = io.as_ref();
+    wait_by_steps(io.as_ref(), completion)
+}
+
+fn wait_by_steps<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Result<T> {
     loop {
         let seen = io.delivered();
         if let Some(result) = completion.try_take() {
