@@ -149,15 +149,15 @@ fn a_file_size_limit_tells_how_far_a_write_came() {
         setrlimit(Resource::Fsize, Rlimit { current: Some(LIMIT), maximum: None })
             .expect("a limit may be lowered");
         let refused = wait(&*io, file.pwritev(0, three_parts())).expect_err("it is too much");
-        assert_eq!((refused.kind(), refused.confirmed()), (ErrorKind::StorageFull, Some(LIMIT)));
+        assert_eq!((refused.kind(), refused.confirmed()), (ErrorKind::InvalidInput, Some(LIMIT)));
         println!("{refused}");
         let expected: Vec<u8> = [b"a".repeat(4096), b"b".repeat(1904)].concat();
         assert_eq!(std::fs::read(folder.path().join("file")).expect("it is there"), expected);
 
         let beyond = wait(&*io, file.pwrite(LIMIT, b"x".into())).expect_err("it is past it");
-        assert_eq!((beyond.kind(), beyond.confirmed()), (ErrorKind::StorageFull, Some(0)));
+        assert_eq!((beyond.kind(), beyond.confirmed()), (ErrorKind::InvalidInput, Some(0)));
         let grown = wait(&*io, file.truncate(LIMIT + 1)).expect_err("it is past it");
-        assert_eq!(grown.kind(), ErrorKind::StorageFull);
+        assert_eq!(grown.kind(), ErrorKind::InvalidInput);
         // Writes within the limit go on, and nothing is owed to a sync: the failures were taken.
         wait(&*io, file.pwrite(0, vec![b'z'; 6000].into())).expect("it fits");
         wait(&*io, file.sync(SyncKind::Full)).expect("nothing was lost");
