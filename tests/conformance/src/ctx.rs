@@ -46,6 +46,13 @@ pub trait Stage {
 
     /// Lets the storage hold that many more bytes at most. `false` where it cannot be told to.
     fn limit_space(&self, bytes: Option<u64>) -> bool;
+
+    /// Loses the power: from now on the storage is as it is found after that, and drivers that are
+    /// there work on one that nobody sees any more. Names outlive it. `false`, and nothing happens,
+    /// where that cannot be had.
+    fn lose_power(&self) -> bool {
+        false
+    }
 }
 
 /// How a check wants its driver.

@@ -1,5 +1,6 @@
 //! The runner for backends that may block: every check in a thread of its own, with a time limit.
 
+use core::cell::RefCell;
 use core::fmt;
 use core::future::Future;
 use core::panic::AssertUnwindSafe;
@@ -99,7 +100,7 @@ struct NativeStage {
     /// Decides what rings do; each driver of a check gets a number of its own from it.
     seed: AtomicU64,
     folder: TempDir,
-    disk: Disk,
+    disk: RefCell<Disk>,
 }
 
 /// Names of backends, told by the thread of a check.
@@ -109,7 +110,7 @@ impl NativeStage {
     fn new(backend: Backend, seed: u64, used: Used) -> Outcome<NativeStage> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let seed = AtomicU64::new(seed);
-        Ok(NativeStage { backend, used, seed, folder, disk: Disk::new() })
+        Ok(NativeStage { backend, used, seed, folder, disk: RefCell::default() })
     }
 
     /// Notes what the platform gave, and that its report says why.
@@ -152,7 +153,7 @@ impl Stage for NativeStage {
             .locks(plan.locks);
         let setup = Setup { root: Some(root), in_flight: plan.operations.saturating_mul(2) };
         let simulated =
-            || Simulated::new(&setup, self.disk.clone(), simulated::Config::seeded(seed));
+            || Simulated::new(&setup, self.disk.borrow().clone(), simulated::Config::seeded(seed));
         let faults = Faults { seed, ..plan.faults.clone() };
         match self.backend {
             Backend::Uring => {
@@ -201,7 +202,7 @@ impl Stage for NativeStage {
     fn outside<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome<Option<Vec<u8>>>> {
         Box::pin(async move {
             if self.backend.is_simulated() {
-                return Ok(self.disk.contents(&format!("{root}/{name}")));
+                return Ok(self.disk.borrow().contents(&format!("{root}/{name}")));
             }
             match fs::read(self.path(root, name)) {
                 Ok(bytes) => Ok(Some(bytes)),
@@ -214,7 +215,7 @@ impl Stage for NativeStage {
     fn make_directory<'a>(&'a self, root: &'a str, name: &'a str) -> Later<'a, Outcome> {
         Box::pin(async move {
             if self.backend.is_simulated() {
-                let made = self.disk.make_directory(&format!("{root}/{name}"));
+                let made = self.disk.borrow().make_directory(&format!("{root}/{name}"));
                 return made.map_err(|code| Failure::new(format!("{name}: {code:?}")));
             }
             fs::create_dir(self.path(root, name))
@@ -233,9 +234,18 @@ impl Stage for NativeStage {
         Some(links.filter(|link| link.parent().is_some_and(|parent| parent == folder)).count())
     }
 
+    fn lose_power(&self) -> bool {
+        if self.backend.is_simulated() {
+            let disk = self.disk.borrow().clone();
+            disk.sync_names();
+            self.disk.replace(disk.crash(self.seed.fetch_add(1, Relaxed)));
+        }
+        self.backend.is_simulated()
+    }
+
     fn limit_space(&self, bytes: Option<u64>) -> bool {
         if self.backend.is_simulated() {
-            self.disk.limit(bytes);
+            self.disk.borrow().limit(bytes);
         }
         self.backend.is_simulated()
     }

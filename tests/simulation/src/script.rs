@@ -312,8 +312,7 @@ impl Script {
                     history.flush_failed();
                     *poisoned = true;
                 }
-                let refused = [ErrorKind::Saturated, ErrorKind::SyncLost].contains(&error.kind());
-                if refused && error.confirmed().unwrap_or(0) == 0 {
+                if error.kind() == ErrorKind::Saturated {
                     history.void(event);
                 }
                 let sure = error.confirmed().unwrap_or(0);

@@ -4,6 +4,7 @@ mod callbacks;
 mod cancel_drop;
 mod clock;
 mod completions;
+mod crash;
 mod directories;
 mod durable;
 mod errors;
@@ -65,6 +66,7 @@ const FAMILIES: &[&[Check]] = &[
     errors::CHECKS,
     memory::CHECKS,
     clock::CHECKS,
+    crash::CHECKS,
 ];
 
 /// Every check there is.
