@@ -343,8 +343,8 @@ fn on_drivers() -> Vec<Sample> {
             sync_lost,
             "sync on `main.db` failed: an earlier flush failed, so what was written before may be \
              lost though reads show it, and one more flush would succeed without it \
-             [first: sync on `main.db` failed: input/output error (EIO)]; call `acknowledge_sync_loss`, write \
-             again what came after the last good sync, then sync",
+             [first: sync on `main.db` failed: input/output error (EIO)]; call \
+             `acknowledge_sync_loss`, write again what came after the last good sync, then sync",
         ),
         (
             bounds.expect_err("nothing can be submitted to it"),

@@ -1,5 +1,4 @@
 //! Defects that the engine once had, one test each, named by the clause that each broke.
-#![allow(clippy::pedantic, missing_docs, reason = "reports of defects, kept as they came")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -209,23 +208,23 @@ fn o1_room_is_granted_when_the_first_in_line_is_cancelled() {
 /// C2, C5: the callback of a refused operation runs at the next step; a step is bounded.
 #[test]
 fn c5_a_callback_that_tries_again_does_not_hold_the_step() {
-    let (io, _) = scripted(Config::new().operations(1));
-    let file = open(&io, "f");
-    let kept = file.pwrite(0, page(1));
-    settle(&io);
     static CALLS: AtomicUsize = AtomicUsize::new(0);
-    fn again(file: Arc<dyn File>) {
-        let next = Arc::clone(&file);
+    fn again(file: &Arc<dyn File>) {
+        let next = Arc::clone(file);
         file.pwrite(0, page(2)).on_finish(move |result| {
             if result.unwrap_err().kind() != ErrorKind::Saturated {
                 return;
             }
             if CALLS.fetch_add(1, Ordering::Relaxed) < 100 {
-                again(next);
+                again(&next);
             }
         });
     }
-    again(file);
+    let (io, _) = scripted(Config::new().operations(1));
+    let file = open(&io, "f");
+    let kept = file.pwrite(0, page(1));
+    settle(&io);
+    again(&file);
     io.step(io.delivered(), Wait::No);
     assert_eq!(CALLS.load(Ordering::Relaxed), 1, "calls in one step");
     drop(kept);
@@ -373,10 +372,10 @@ fn p1_preparing_many_names_again() {
 /// C5: a callback that panics at the end of the driver loses no other.
 #[test]
 fn c5_a_panic_at_the_end_loses_no_callback() {
+    static CALLED: AtomicBool = AtomicBool::new(false);
     let (io, script) = scripted(Config::new());
     let file = open(&io, "f");
     script.push(Rule::next(OpKind::Read, Outcome::Park).times(2));
-    static CALLED: AtomicBool = AtomicBool::new(false);
     file.pread(0, Buffer::with_capacity(1)).on_finish(|_| panic!("on purpose"));
     file.pread(0, Buffer::with_capacity(1)).on_finish(|_| CALLED.store(true, Ordering::SeqCst));
     settle(&io);

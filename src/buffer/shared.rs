@@ -44,6 +44,12 @@ impl Shared {
         Shared { ptr, len: bytes.len(), header: None, readable: true }
     }
 
+    /// A copy of borrowed bytes. (`From` takes static bytes only, as they are, without a copy.)
+    #[must_use]
+    pub fn copied(bytes: &[u8]) -> Shared {
+        Buffer::from(bytes).freeze()
+    }
+
     /// What a buffer becomes.
     ///
     /// # Safety
@@ -182,6 +188,31 @@ impl Default for Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shared({} bytes)", self.len)
+    }
+}
+
+impl From<&Buffer> for Shared {
+    /// A copy of its initialised bytes.
+    fn from(buffer: &Buffer) -> Shared {
+        Shared::copied(buffer)
+    }
+}
+
+impl From<Box<[u8]>> for Shared {
+    fn from(bytes: Box<[u8]>) -> Shared {
+        Buffer::from(bytes).freeze()
+    }
+}
+
+impl From<String> for Shared {
+    fn from(text: String) -> Shared {
+        Buffer::from(text).freeze()
+    }
+}
+
+impl From<&'static str> for Shared {
+    fn from(text: &'static str) -> Shared {
+        Shared::from_static(text.as_bytes())
     }
 }
 

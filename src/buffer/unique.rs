@@ -192,6 +192,27 @@ impl From<Vec<u8>> for Buffer {
     }
 }
 
+impl From<Box<[u8]>> for Buffer {
+    /// Takes over the memory.
+    fn from(bytes: Box<[u8]>) -> Buffer {
+        Buffer::from(bytes.into_vec())
+    }
+}
+
+impl From<String> for Buffer {
+    /// Takes over the memory, as from a vector of its bytes.
+    fn from(text: String) -> Buffer {
+        Buffer::from(text.into_bytes())
+    }
+}
+
+impl From<&str> for Buffer {
+    /// A copy.
+    fn from(text: &str) -> Buffer {
+        Buffer::from(text.as_bytes())
+    }
+}
+
 impl From<&[u8]> for Buffer {
     fn from(bytes: &[u8]) -> Buffer {
         let mut buffer = Buffer::with_capacity(bytes.len());

@@ -15,7 +15,15 @@ use super::Shared;
 /// let mut frames = Vector::new();
 /// frames.push(b"header");
 /// frames.push(vec![0; 4096]);
-/// assert_eq!((frames.parts().len(), frames.bytes()), (2, 4102));
+/// let borrowed = [1, 2, 3];
+/// frames.push_copy(&borrowed[..2]);
+/// assert_eq!((frames.parts().len(), frames.bytes()), (3, 4104));
+///
+/// // The list's memory serves one write after another.
+/// let written = frames.clone();
+/// drop(written);
+/// frames.clear();
+/// assert_eq!(frames.bytes(), 0);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Vector {
@@ -41,6 +49,11 @@ impl Vector {
         let part = part.into();
         self.bytes += part.len() as u64;
         Arc::make_mut(&mut self.parts).push(part);
+    }
+
+    /// Appends a copy of borrowed bytes.
+    pub fn push_copy(&mut self, bytes: &[u8]) {
+        self.push(Shared::copied(bytes));
     }
 
     /// Lets go of the buffers. The list's memory is kept for the next ones, unless a write still
