@@ -14,6 +14,7 @@
 pub mod clock;
 mod errno;
 pub mod faulty;
+pub mod fork;
 #[cfg(target_arch = "wasm32")]
 pub mod host;
 pub mod lock;

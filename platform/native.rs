@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::unix::Files;
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Limits, Report, Ring, Setup, SetupError, Sqe, Threads,
-    Uring,
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Report, Ring, Setup, SetupError, Sqe,
+    Threads, Uring,
 };
 
 /// The ring of the platform that this crate was compiled for: the kernel's, or a pool of threads
@@ -84,6 +84,10 @@ unsafe impl Ring for Native {
 
     fn direct(&self) -> Arc<dyn Direct> {
         either!(self, ring => ring.direct())
+    }
+
+    fn forked(self: Box<Self>, files: &[Handle]) {
+        either!(*self, ring => Box::new(ring).forked(files));
     }
 
     fn report(&self) -> Report {

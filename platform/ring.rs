@@ -478,6 +478,15 @@ pub unsafe trait Ring: Send {
         drop(turn);
     }
 
+    /// The process was forked, and this is the child: the ring, its entries and whatever it shares
+    /// with other threads are the parent's, who goes on with them. Closes this process's copies of
+    /// `files`, and of what else is its own, without taking a lock, waiting, or touching what the
+    /// parent sees. Nothing else may be done with a ring in a child, not even its drop.
+    fn forked(self: Box<Self>, files: &[Handle]) {
+        let _ = files;
+        core::mem::forget(self);
+    }
+
     /// What was chosen and refused.
     fn report(&self) -> Report;
 }

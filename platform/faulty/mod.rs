@@ -17,11 +17,13 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-use core::mem;
+use core::mem::ManuallyDrop;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
-use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Span, Sqe, Tag};
+use crate::{
+    Clock, Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Span, Sqe, Tag,
+};
 
 pub use crate::simulated::Permille;
 use bell::Bell;
@@ -82,8 +84,9 @@ pub struct Faulty<R: Ring> {
     bell: Arc<Bell>,
     /// Accepted and not reaped.
     alive: HashSet<Tag>,
-    /// What was changed about entries that the ring within has.
-    kept: HashMap<Tag, Kept>,
+    /// What was changed about entries that the ring within has. Not dropped with this: closing a
+    /// ring does not wait for what is in flight, a span array may still be read.
+    kept: ManuallyDrop<HashMap<Tag, Kept>>,
     parked: Vec<Parked>,
     late: Vec<Late>,
     /// Completions on their way out, oldest first.
@@ -231,6 +234,11 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
         self.inner.on_turn(turn);
     }
 
+    fn forked(self: Box<Self>, files: &[Handle]) {
+        let Faulty { inner, .. } = *self;
+        Box::new(inner).forked(files);
+    }
+
     fn report(&self) -> Report {
         let mut report = self.inner.report();
         report.chosen.push(format!("faulty: {:?}", self.faults));
@@ -266,7 +274,7 @@ impl<R: Ring> Faulty<R> {
             script,
             bell,
             alive: HashSet::new(),
-            kept: HashMap::new(),
+            kept: ManuallyDrop::new(HashMap::new()),
             parked: Vec::new(),
             late: Vec::new(),
             held: Vec::new(),
@@ -427,12 +435,5 @@ impl<R: Ring> Faulty<R> {
         let mut places = (0..self.held.len()).filter(|place| due(&self.held[*place]));
         let place = places.nth(nth).expect("it is one of the counted");
         Some(self.held.remove(place).cqe)
-    }
-}
-
-impl<R: Ring> Drop for Faulty<R> {
-    fn drop(&mut self) {
-        // Closing a ring does not wait for what is in flight: a span array may still be read.
-        mem::forget(mem::take(&mut self.kept));
     }
 }

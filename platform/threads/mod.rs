@@ -40,8 +40,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::pool::{Bell, Pool};
-use crate::unix::{BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
-use crate::{Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, SetupError, Sqe};
+use crate::unix::{
+    BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST, close_copies,
+};
+use crate::{
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
+};
 
 /// Threads of one ring. See above.
 pub const THREADS_MAX: usize = 32;
@@ -155,6 +159,12 @@ unsafe impl Ring for Threads {
 
     fn direct(&self) -> Arc<dyn Direct> {
         Arc::clone(&self.pool.files) as Arc<dyn Direct>
+    }
+
+    fn forked(self: Box<Self>, files: &[Handle]) {
+        close_copies(files);
+        // Another thread may have been holding the pool's lock, and none is here to be joined.
+        core::mem::forget(self);
     }
 
     fn report(&self) -> Report {

@@ -94,6 +94,15 @@ pub(crate) fn raw(file: Handle) -> RawFd {
     file.0.cast_signed()
 }
 
+/// Closes a forked child's copies of descriptors, which leaves the parent's open.
+pub(crate) fn close_copies(files: &[Handle]) {
+    for &file in files {
+        // SAFETY: the handle was open at the fork, so the number is its copy's here, and whoever
+        // gives them up uses none of them any more.
+        let _ = unsafe { rustix::io::try_close(raw(file)) };
+    }
+}
+
 /// # Safety
 /// The handle is open for `'a`.
 unsafe fn borrow<'a>(file: Handle) -> BorrowedFd<'a> {

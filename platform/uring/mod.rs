@@ -45,9 +45,10 @@ use std::sync::Arc;
 
 use self::doorbell::Bell;
 use self::entry::{Ops, encode};
-use crate::unix::Files;
+use crate::unix::{Files, close_copies};
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, SetupError, Sqe, Tag,
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
+    Tag,
 };
 
 /// The tag of the doorbell's poll.
@@ -360,6 +361,12 @@ unsafe impl Ring for Uring {
 
     fn direct(&self) -> Arc<dyn Direct> {
         self.files.clone()
+    }
+
+    fn forked(self: Box<Self>, files: &[Handle]) {
+        close_copies(files);
+        // Unmaps the child's view of the queues, and closes its copies of the descriptors.
+        drop(self);
     }
 
     fn report(&self) -> Report {

@@ -19,6 +19,9 @@ impl Core {
     pub(crate) fn end(self: &Arc<Self>) {
         let mut state = self.lock();
         state.closed = true;
+        // In a forked child the ring is gone before its driver, and a thread that was waiting for
+        // it, which is not here, holds `platform` for ever.
+        let is_ours = state.ring.is_some();
         state.queue.road = 0;
         let timeout = u64::try_from(state.config.drain_timeout.as_nanos()).unwrap_or(u64::MAX);
         let deadline = self.clock.monotonic_nanos().saturating_add(timeout);
@@ -53,8 +56,10 @@ impl Core {
             state.leftovers.push(Leftover::Ring(ring));
         }
         self.leave(state);
-        let platform = self.platform.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop((platform, direct));
+        if is_ours {
+            let platform = self.platform.write().unwrap_or_else(PoisonError::into_inner).take();
+            drop((platform, direct));
+        }
         self.deliver_all();
     }
 

@@ -16,6 +16,7 @@ mod drain;
 mod events;
 mod files;
 mod flush;
+mod fork;
 mod group;
 mod held;
 mod locking;
@@ -107,6 +108,7 @@ impl Core {
         if let Some(ring) = &mut core.lock().ring {
             ring.on_turn(Box::new(turn));
         }
+        fork::watch(&core);
         core
     }
 

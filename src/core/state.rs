@@ -9,6 +9,7 @@ use super::barrier::Ready;
 use super::batch::Batches;
 use super::events::{Event, Events, is_notable};
 use super::files::Files;
+use super::fork::{FORKED, FORKED_TEXT};
 use super::group::Groups;
 use super::held::{Held, Opened, Value};
 use super::locking::Naps;
@@ -164,8 +165,9 @@ impl State {
 
     /// Why an operation cannot be taken now.
     pub(crate) fn refusal(&self, operation: Operation) -> Option<Error> {
-        if self.dead.is_some() {
-            return Some(Error::new(ErrorKind::RingLost, operation));
+        if let Some(code) = self.dead {
+            let error = Error::new(ErrorKind::RingLost, operation);
+            return Some(if code == FORKED { error.because(FORKED_TEXT) } else { error });
         }
         let error = || Error::new(ErrorKind::Closed, operation).because("the driver was shut down");
         self.closed.then(error)

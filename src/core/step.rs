@@ -15,6 +15,7 @@ use littoral_platform::lock::MutexGuard;
 
 use super::Core;
 use super::events::Event;
+use super::fork::{FORKED, FORKED_TEXT};
 use super::held::Held;
 use super::state::{Delivery, State};
 use super::table::{NONE, Slot};
@@ -96,6 +97,7 @@ impl State {
             }
             let operation = self.slots[index].operation;
             let error = match code {
+                Some(FORKED) => Error::new(kind, operation).because(FORKED_TEXT),
                 Some(code) => Error::from_code(code, operation).of_kind(kind),
                 None => Error::new(kind, operation),
             };
