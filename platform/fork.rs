@@ -77,9 +77,9 @@ cfg_if::cfg_if! {
             // SAFETY: it is not unlocked through this.
             let raw: &RawMutex = unsafe { MutexGuard::mutex(&guard).raw() };
             core::mem::forget(guard);
-            // SAFETY: nobody else uses the lock, as `Child` says. All of it is an atomic, which may be written to
-            // behind a shared reference; its first value is that of a lock that nobody holds or
-            // waits for, and the forgotten guard was the only one.
+            // SAFETY: nobody else uses the lock, as `Child` says. All of it is an atomic, which may
+            // be written to behind a shared reference; its first value is that of a lock that
+            // nobody holds or waits for, and the forgotten guard was the only one.
             unsafe { core::ptr::from_ref(raw).cast_mut().write(RawMutex::INIT) };
         }
 

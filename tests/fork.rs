@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use littoral::platform::faulty::{Faults, OpKind, Outcome, Rule, Script};
 use littoral::platform::{Faulty, Ring, Setup, Threads, Uring};
 use littoral::{
-    Buffer, Config, ErrorKind, Io, OpenOptions, Shared, Status, SyncKind, Wait, start, start_on,
-    wait,
+    Buffer, Config, ErrorKind, Io, LockKind, OpenOptions, Shared, Status, SyncKind, Wait, start,
+    start_on, wait,
 };
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
@@ -155,6 +155,42 @@ fn a_child_is_refused_everything_and_the_parents_work_goes_on() {
         assert_eq!(wait(&*io, stuck).expect("a read")[..], *b"before");
         drop((file, io));
         assert_eq!(fs::read(&path).expect("it is there"), b"before and after");
+    }
+}
+
+/// The locks are the parent's: a child neither gives them up for it, nor keeps them after it.
+#[test]
+fn a_child_has_no_part_in_its_parents_locks() {
+    for (io, _, folder) in drivers() {
+        let exclusive = OpenOptions::new().create(true).lock(LockKind::Exclusive);
+        let file = wait(&*io, io.open("file", exclusive)).expect("a file and its lock");
+        let other = start(support::config(folder.path()).lock_patience(Duration::ZERO));
+        let other = other.expect("a driver");
+        let taken = || wait(&*other, other.open("file", exclusive)).map(drop);
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let mut own = Some((io, file, writer));
+        let child = fork(|| {
+            let (io, file, writer) = own.take().expect("the child's copy");
+            is_lost(wait(&*io, file.unlock()));
+            is_lost(wait(&*io, file.lock(LockKind::Shared)));
+            drop((io, file, writer));
+            // Lives until the parent has looked.
+            assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0));
+        });
+        let (io, file, writer) = own.take().expect("the parent's");
+        for _ in 0..20 {
+            assert_eq!(support::kind(taken()), Err(ErrorKind::Locked), "the child gave it up");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop((io, file));
+        // Children of the other tests, forked while this file was being opened, keep it shortly.
+        let started = Instant::now();
+        while let Err(error) = taken() {
+            assert!(started.elapsed() < PATIENCE / 2, "the child keeps it: {error}");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop(writer);
+        ended(child);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::queues::Queues;
@@ -41,7 +42,7 @@ enum Place {
 
 proptest! {
     #[test]
-    fn every_entry_ends_once_with_what_happened_to_it(acts in prop::collection::vec(act(), 0..200)) {
+    fn every_entry_ends_once_with_what_happened_to_it(acts in vec(act(), 0..200)) {
         let mut queues = Queues::default();
         let mut model: BTreeMap<u64, (Op, Place)> = BTreeMap::new();
         let in_place = |model: &BTreeMap<u64, (Op, Place)>, place: Place| {
