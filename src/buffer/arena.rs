@@ -103,6 +103,8 @@ pub struct ClassStatistics {
 
 struct Class {
     size: usize,
+    /// From one buffer to the next.
+    stride: usize,
     base: NonNull<u8>,
     layout: Layout,
     places: Box<[Place]>,
@@ -179,18 +181,19 @@ impl Arena {
     /// # Errors
     /// [`TooLarge`](TakeError::TooLarge) where there will never be one, [`Empty`](TakeError::Empty)
     /// where there is none now.
+    #[inline]
     pub fn take(&self, len: usize) -> Result<Buffer, TakeError> {
-        let serving = self.serving(len);
-        if let Some(buffer) = serving.first().and_then(|class| class.take(len)) {
-            return Ok(buffer);
+        let fitting = self.0.classes.iter().find(|class| class.size >= len);
+        match fitting.and_then(|class| class.take(len)) {
+            Some(buffer) => Ok(buffer),
+            None => self.take_elsewhere(len),
         }
-        self.take_elsewhere(len, serving)
     }
 
     /// When the class that fits has none.
     #[cold]
-    fn take_elsewhere(&self, len: usize, serving: &[Arc<Class>]) -> Result<Buffer, TakeError> {
-        let Some((fitting, larger)) = serving.split_first() else {
+    fn take_elsewhere(&self, len: usize) -> Result<Buffer, TakeError> {
+        let Some((fitting, larger)) = self.serving(len).split_first() else {
             let largest = self.0.classes.last().map_or(0, |class| class.size);
             return Err(TakeError::TooLarge { len, largest });
         };
@@ -236,11 +239,7 @@ impl Class {
             class: AtomicPtr::default(),
         };
         let places = (0..count).map(place).collect();
-        Class { size, base, layout, places, free, misses: AtomicU64::new(0) }
-    }
-
-    fn stride(&self) -> usize {
-        self.size.next_multiple_of(64)
+        Class { size, stride, base, layout, places, free, misses: AtomicU64::new(0) }
     }
 
     fn link(&self, index: u32) -> &Link {
@@ -254,7 +253,7 @@ impl Class {
         place.header.revive();
         place.class.store(Arc::into_raw(Arc::clone(self)).cast_mut(), Relaxed);
         // SAFETY: `index` is below the class's count, for which `base` has memory.
-        let ptr = unsafe { self.base.add(index * self.stride()) };
+        let ptr = unsafe { self.base.add(index * self.stride) };
         let header = NonNull::from(place).cast::<Header>();
         // SAFETY: the place was free, so nobody else has its memory; the count that it now carries
         // keeps the class until the header is released.

@@ -121,14 +121,13 @@ trait Kind {
                 for _ in rounds {
                     pending.extend((0..depth).map(|number| self.start(&**file, number)));
                     let mut seen = io.delivered();
-                    let mut left = depth;
-                    while left > 0 {
+                    let mut taken = 0;
+                    while taken < depth {
                         seen = io.step(seen, Wait::Forever).delivered;
-                        for (number, completion) in pending.iter_mut().enumerate() {
-                            if let Some(result) = completion.taken() {
-                                self.take(number, result?);
-                                left -= 1;
-                            }
+                        // The oldest first, as most end in their order.
+                        while let Some(result) = pending.get_mut(taken).and_then(Waited::taken) {
+                            self.take(taken, result?);
+                            taken += 1;
                         }
                     }
                     pending.clear();
@@ -137,16 +136,16 @@ trait Kind {
             Taken::Wait => {
                 for _ in rounds {
                     pending.extend((0..depth).map(|number| self.start(&**file, number)));
-                    for (number, completion) in pending.drain(..).enumerate() {
-                        self.take(number, completion.waited(&**io)?);
+                    while let Some(completion) = pending.pop() {
+                        self.take(pending.len(), completion.waited(&**io)?);
                     }
                 }
             }
             Taken::Await => block_on(io, async {
                 for _ in rounds {
                     pending.extend((0..depth).map(|number| self.start(&**file, number)));
-                    for (number, completion) in pending.drain(..).enumerate() {
-                        self.take(number, completion.awaited().await?);
+                    while let Some(completion) = pending.pop() {
+                        self.take(pending.len(), completion.awaited().await?);
                     }
                 }
                 Ok::<(), littoral::Error>(())
