@@ -136,7 +136,15 @@ async fn who_waits_gets_what_is_given_up(ctx: &Ctx) -> Outcome {
     waiting.await?;
     let waited = Duration::from_nanos(driver.now().monotonic - began);
     ensure!(waited < LONG, "it waited until its patience was over");
-    ensure_kind!(first.lock(Together).await, Locked | Unsupported);
+    // Nor is there room beside it now; that is not waited out.
+    let mut asked = first.lock(Together);
+    ctx.settle().await;
+    if let Some(answer) = asked.try_take() {
+        ensure_kind!(answer, Unsupported);
+    } else {
+        asked.cancel();
+        ensure_kind!(asked.await, Cancelled);
+    }
     Ok(())
 }
 
