@@ -39,7 +39,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use self::pool::{Bell, Pool};
+use self::pool::{Bell, Pool, STACK};
 use crate::unix::{
     BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST, close_copies,
 };
@@ -77,7 +77,7 @@ impl Threads {
     pub(crate) fn on(files: Arc<Files>, setup: &Setup, refused: Vec<(String, Errno)>) -> Threads {
         let in_flight = setup.in_flight.max(1);
         let threads_max = THREADS_MAX.min(in_flight as usize);
-        Threads::with(Pool::new(files, threads_max), in_flight, threads_max, refused)
+        Threads::with(Pool::new(files, threads_max, STACK), in_flight, threads_max, refused)
     }
 
     fn with(
@@ -126,7 +126,7 @@ unsafe impl Ring for Threads {
         }
         if matches!(sqe.op, Op::Stat { .. } | Op::Size { .. }) {
             // SAFETY: the caller's promise covers the call.
-            let result = unsafe { self.pool.files.call(&sqe.op) };
+            let result = unsafe { self.pool.calls.call(&sqe.op) };
             self.pool.done_at_once(Cqe { tag: sqe.tag, result });
         } else {
             self.pool.push(*sqe);
@@ -158,7 +158,7 @@ unsafe impl Ring for Threads {
     }
 
     fn direct(&self) -> Arc<dyn Direct> {
-        Arc::clone(&self.pool.files) as Arc<dyn Direct>
+        Arc::clone(&self.pool.calls)
     }
 
     fn forked(self: Box<Self>, files: &[Handle]) {

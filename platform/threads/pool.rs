@@ -22,7 +22,6 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use super::queues::{Queues, Worker};
-use crate::unix::Files;
 use crate::{Cqe, Direct, Doorbell, Errno, Sqe};
 
 /// A system call needs little; what a debug build adds fits as well.
@@ -35,7 +34,8 @@ pub(super) struct Pool {
     work: Condvar,
     /// The ring's waiter sleeps here.
     news: Condvar,
-    pub(super) files: Arc<Files>,
+    /// Makes the system calls.
+    pub(super) calls: Arc<dyn Direct>,
     /// How many threads there may be.
     threads_max: usize,
     /// Bytes of each one's stack.
@@ -57,11 +57,7 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(files: Arc<Files>, threads_max: usize) -> Pool {
-        Pool::with_stack(files, threads_max, STACK)
-    }
-
-    pub(super) fn with_stack(files: Arc<Files>, threads_max: usize, stack: usize) -> Pool {
+    pub(super) fn new(calls: Arc<dyn Direct>, threads_max: usize, stack: usize) -> Pool {
         let state = State {
             queues: Queues::default(),
             threads: Vec::new(),
@@ -75,7 +71,7 @@ impl Pool {
             state: Mutex::new(state),
             work: Condvar::new(),
             news: Condvar::new(),
-            files,
+            calls,
             threads_max,
             stack,
         }
@@ -122,7 +118,7 @@ impl Pool {
         while let Some(sqe) = state.queues.start(NOBODY) {
             drop(state);
             // SAFETY: the entry was pushed and is not reaped before `end`.
-            let result = unsafe { self.files.call(&sqe.op) };
+            let result = unsafe { self.calls.call(&sqe.op) };
             state = self.lock();
             state.queues.end(sqe.tag, result);
         }
@@ -171,7 +167,7 @@ impl Pool {
             drop(state);
             // SAFETY: the entry was pushed and is not reaped before `end`. If the ring is dropped
             // meanwhile, its memory is kept for ever, as the ring's page says.
-            let result = unsafe { self.files.call(&sqe.op) };
+            let result = unsafe { self.calls.call(&sqe.op) };
             state = self.lock();
             state.queues.end(sqe.tag, result);
             self.tell(&state);

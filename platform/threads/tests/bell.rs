@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, Pipe, push, threads, until};
+use super::{Gate, PATIENCE, push, threads, until};
 use crate::simulated::pump::create;
 use crate::{Doorbell, Op, Ring, SyncKind};
 
@@ -17,7 +17,7 @@ fn wait(bell: &dyn Doorbell, unsubmitted: u32, timeout: Duration) -> Duration {
 
 #[test]
 fn a_bell_before_a_wait_ends_that_wait_and_only_that() {
-    let (pump, _folder) = threads(8);
+    let (pump, _gate, _folder) = threads(8);
     pump.bell.ring();
     pump.bell.ring();
     assert!(wait(&*pump.bell, 0, PATIENCE) < PATIENCE / 2);
@@ -27,7 +27,7 @@ fn a_bell_before_a_wait_ends_that_wait_and_only_that() {
 
 #[test]
 fn a_wait_ends_in_time_or_with_the_bell() {
-    let (pump, _folder) = threads(8);
+    let (pump, _gate, _folder) = threads(8);
     let pause = Duration::from_millis(50);
     let took = wait(&*pump.bell, 0, pause);
     assert!(took >= pause && took < PATIENCE / 2, "{took:?}");
@@ -46,7 +46,7 @@ fn a_wait_ends_in_time_or_with_the_bell() {
 
 #[test]
 fn no_bell_of_another_thread_is_lost() {
-    let (pump, _folder) = threads(8);
+    let (pump, _gate, _folder) = threads(8);
     let (rung, seen) = (AtomicU32::new(0), AtomicU32::new(0));
     let started = Instant::now();
     std::thread::scope(|scope| {
@@ -74,7 +74,7 @@ fn no_bell_of_another_thread_is_lost() {
 
 #[test]
 fn a_wait_submits_what_was_pushed_and_returns_with_its_completion() {
-    let (mut pump, _folder) = threads(8);
+    let (mut pump, _gate, _folder) = threads(8);
     let file = pump.open(c"file", create()).expect("a new file");
     for more in [0, 5] {
         push(&mut pump.ring, 100, Op::Sync { file, kind: SyncKind::Data });
@@ -89,7 +89,7 @@ fn a_wait_submits_what_was_pushed_and_returns_with_its_completion() {
 
 #[test]
 fn completions_that_are_left_end_a_wait_and_so_do_those_of_another_thread() {
-    let (mut pump, folder) = threads(8);
+    let (mut pump, gate, _folder) = threads(8);
     let file = pump.open(c"file", create()).expect("a new file");
     push(&mut pump.ring, 100, Op::Size { file });
     push(&mut pump.ring, 101, Op::Size { file });
@@ -102,7 +102,6 @@ fn completions_that_are_left_end_a_wait_and_so_do_those_of_another_thread() {
     assert!(wait(&*pump.bell, 0, pause) >= pause, "nothing is left to return for");
 
     // While it sleeps: by the holder of the ring, and by a thread of the pool.
-    let pipe = Pipe::new(&folder);
     let waiter = |bell: &Arc<dyn Doorbell>| {
         let bell = Arc::clone(bell);
         let waiter = std::thread::spawn(move || wait(&*bell, 0, PATIENCE));
@@ -113,17 +112,17 @@ fn completions_that_are_left_end_a_wait_and_so_do_those_of_another_thread() {
     push(&mut pump.ring, 102, Op::Size { file });
     assert!(sleeps.join().expect("a waiter") < PATIENCE / 2);
     assert!(pump.ring.reap().is_some() && pump.ring.reap().is_none());
-    push(&mut pump.ring, 103, Pipe::OPEN);
+    push(&mut pump.ring, 103, Gate::STUCK);
     assert_eq!(pump.ring.submit(), Ok(()));
     let sleeps = waiter(&pump.bell);
-    let _writer = pipe.writer();
+    gate.open();
     assert!(sleeps.join().expect("a waiter") < PATIENCE / 2);
     assert!(pump.ring.reap().is_some());
 }
 
 #[test]
 fn a_waiter_outlives_its_ring() {
-    let (pump, _folder) = threads(8);
+    let (pump, _gate, _folder) = threads(8);
     let bell = Arc::clone(&pump.bell);
     let waiter = std::thread::spawn(move || wait(&*bell, 0, PATIENCE));
     std::thread::sleep(Duration::from_millis(30));
@@ -133,9 +132,8 @@ fn a_waiter_outlives_its_ring() {
 
 #[test]
 fn two_waiters_both_return() {
-    let (mut pump, folder) = threads(8);
-    let pipe = Pipe::new(&folder);
-    push(&mut pump.ring, 100, Pipe::OPEN);
+    let (mut pump, gate, _folder) = threads(8);
+    push(&mut pump.ring, 100, Gate::STUCK);
     assert_eq!(pump.ring.submit(), Ok(()));
     until("started", || !pump.ring.pool.has_queued());
     std::thread::scope(|scope| {
@@ -143,7 +141,7 @@ fn two_waiters_both_return() {
             scope.spawn(|| assert!(wait(&*pump.bell, 0, PATIENCE) < PATIENCE / 2));
         }
         std::thread::sleep(Duration::from_millis(30));
-        drop(pipe.writer());
+        gate.open();
     });
     assert!(pump.ring.reap().is_some());
 }

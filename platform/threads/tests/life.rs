@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::super::pool::STACK;
-use super::{PATIENCE, Pipe, bounded, next, push, threads, until};
+use super::{Gate, PATIENCE, bounded, next, push, threads, until};
 use crate::simulated::pump::{create, source};
 use crate::{Errno, Op, Ring, SyncKind, Tag};
 
 #[test]
 fn threads_are_started_when_entries_wait_and_no_more_than_that() {
-    let (mut pump, folder) = bounded(64, 4, STACK);
+    let (mut pump, gate, _folder) = bounded(64, 4, STACK);
     assert_eq!(pump.ring.pool.threads(), 0, "nothing to do yet");
     let file = pump.open(c"file", create()).expect("a new file");
     for _ in 0..50 {
@@ -21,14 +21,13 @@ fn threads_are_started_when_entries_wait_and_no_more_than_that() {
     let few = pump.ring.pool.threads();
     assert!((1..=2).contains(&few), "{few} threads for one entry at a time");
 
-    let pipe = Pipe::new(&folder);
     for tag in 100..110 {
-        push(&mut pump.ring, tag, Pipe::OPEN);
+        push(&mut pump.ring, tag, Gate::STUCK);
     }
     assert_eq!(pump.ring.submit(), Ok(()));
     until("four threads", || pump.ring.pool.threads() == 4);
     assert!(pump.ring.pool.has_queued(), "the others wait for one of the four");
-    let _writer = pipe.writer();
+    gate.open();
     let mut seen: Vec<u64> = (0..10).map(|_| next(&mut pump.ring).tag.0).collect();
     seen.sort_unstable();
     assert!(seen.into_iter().eq(100..110));
@@ -38,7 +37,7 @@ fn threads_are_started_when_entries_wait_and_no_more_than_that() {
 #[test]
 fn without_a_single_thread_the_work_is_done_by_who_submits() {
     // No address space is that large, so that the system refuses each thread.
-    let (mut pump, _folder) = bounded(8, 4, 1 << 60);
+    let (mut pump, _gate, _folder) = bounded(8, 4, 1 << 60);
     let file = pump.open(c"file", create()).expect("a new file");
     let write = |at| Op::Write { file, at, span: source(b"alone") };
     assert_eq!(pump.run(&[write(0), write(5), write(10)]), [Ok(5); 3]);
@@ -54,7 +53,7 @@ fn without_a_single_thread_the_work_is_done_by_who_submits() {
 
 #[test]
 fn idle_threads_are_joined_by_the_drop() {
-    let (mut pump, _folder) = threads(64);
+    let (mut pump, _gate, _folder) = threads(64);
     let file = pump.open(c"file", create()).expect("a new file");
     let writes: Vec<Op> = (0..500).map(|n| Op::Write { file, at: n, span: source(b"x") }).collect();
     assert!(pump.run(&writes).iter().all(|result| *result == Ok(1)));
@@ -66,10 +65,9 @@ fn idle_threads_are_joined_by_the_drop() {
 
 #[test]
 fn a_call_under_way_does_not_hold_up_the_drop_and_ends_its_thread_later() {
-    let (mut pump, folder) = threads(8);
+    let (mut pump, gate, folder) = threads(8);
     let file = pump.open(c"file", create()).expect("a new file");
-    let pipe = Pipe::new(&folder);
-    push(&mut pump.ring, 100, Pipe::OPEN);
+    push(&mut pump.ring, 100, Gate::STUCK);
     assert_eq!(pump.ring.submit(), Ok(()));
     until("started", || !pump.ring.pool.has_queued());
     // Pushed, not submitted, and forgotten.
@@ -79,7 +77,7 @@ fn a_call_under_way_does_not_hold_up_the_drop_and_ends_its_thread_later() {
     drop(pump);
     assert!(started.elapsed() < PATIENCE / 2, "the drop waited");
     assert_eq!(pool.strong_count(), 1, "only the call's thread is left");
-    drop(pipe.writer());
+    gate.open();
     until("the thread ends", || pool.strong_count() == 0);
     assert_eq!(fs::read(folder.path().join("file")).expect("it is there"), b"");
 }

@@ -6,19 +6,16 @@ mod life;
 mod ops;
 mod queues;
 
-use std::fs::File;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 
-use super::Threads;
-use super::pool::Pool;
+use super::pool::{Pool, STACK};
+use super::{THREADS_MAX, Threads};
 use crate::simulated::pump::Pump;
 use crate::unix::Files;
-use crate::{Cqe, Name, Op, OpenFlags, Ring, Setup, Sqe, Tag};
+use crate::{Cqe, Direct, Errno, Handle, Op, Ring, Setup, Sqe, SyncKind, Tag};
 
 /// Longer than anything here takes, so that a lost wake-up fails and does not hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,42 +25,53 @@ fn setup(folder: &TempDir, in_flight: u32) -> Setup {
     Setup { root: Some(root.into()), in_flight }
 }
 
-/// A ring as `Threads::new` makes it, below a folder of its own.
-fn threads(in_flight: u32) -> (Pump<Threads>, TempDir) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let ring = Threads::new(&setup(&folder, in_flight)).expect("a root that exists");
-    (Pump::new(ring), folder)
+/// System calls, but for one that waits until it is let go: a thread that is stuck in it.
+struct Gate {
+    files: Files,
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// The operation that waits.
+    const STUCK: Op = Op::Sync { file: Handle(u32::MAX), kind: SyncKind::Full };
+
+    /// Lets go all that is stuck, or ever will be.
+    fn open(&self) {
+        *self.is_open.lock().expect("a gate") = true;
+        self.opened.notify_all();
+    }
+}
+
+impl Direct for Gate {
+    unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
+        if !matches!(op, Op::Sync { file: Handle(u32::MAX), .. }) {
+            // SAFETY: the caller's promise, handed on.
+            return unsafe { self.files.call(op) };
+        }
+        let is_open = self.is_open.lock().expect("a gate");
+        drop(self.opened.wait_while(is_open, |is_open| !*is_open).expect("a gate"));
+        Ok(0)
+    }
+}
+
+/// A ring of that size, what its threads may be stuck in, and a folder of its own.
+fn threads(in_flight: u32) -> (Pump<Threads>, Arc<Gate>, TempDir) {
+    bounded(in_flight, THREADS_MAX, STACK)
 }
 
 /// A ring of at most that many threads, with stacks of that many bytes.
-fn bounded(in_flight: u32, threads_max: usize, stack: usize) -> (Pump<Threads>, TempDir) {
+fn bounded(
+    in_flight: u32,
+    threads_max: usize,
+    stack: usize,
+) -> (Pump<Threads>, Arc<Gate>, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let files = Files::new(&setup(&folder, in_flight)).expect("a root that exists");
-    let pool = Pool::with_stack(Arc::new(files), threads_max, stack);
-    (Pump::new(Threads::with(pool, in_flight, threads_max, Vec::new())), folder)
-}
-
-/// A pipe with a name, below the root: opening it to read waits until somebody opens it to write.
-struct Pipe(PathBuf);
-
-impl Pipe {
-    /// The open that waits.
-    const OPEN: Op = Op::Open {
-        name: Name { ptr: c"pipe".as_ptr().cast(), len: 4 },
-        flags: OpenFlags::empty(),
-        mode: 0,
-    };
-
-    fn new(folder: &TempDir) -> Pipe {
-        let path = folder.path().join("pipe");
-        rustix::fs::mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
-        Pipe(path)
-    }
-
-    /// The other side, which ends the waiting of one open or of many.
-    fn writer(&self) -> File {
-        File::options().write(true).open(&self.0).expect("a pipe to open")
-    }
+    let gate = Gate { files, is_open: Mutex::new(false), opened: Condvar::new() };
+    let gate = Arc::new(gate);
+    let pool = Pool::new(Arc::clone(&gate) as Arc<dyn Direct>, threads_max, stack);
+    (Pump::new(Threads::with(pool, in_flight, threads_max, Vec::new())), gate, folder)
 }
 
 fn push(ring: &mut Threads, tag: u64, op: Op) {

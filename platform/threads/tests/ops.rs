@@ -1,14 +1,14 @@
 //! Each operation, in the pool and by a direct call, and what is in flight.
 
 use super::super::pool::STACK;
-use super::{Pipe, bounded, next, push, threads, until};
+use super::{Gate, bounded, next, push, threads, until};
 use crate::simulated::pump::{create, name, source, span};
 use crate::{Cqe, Errno, FileKind, Full, Handle, Op, OpenFlags, Ring, Sqe, Stat, SyncKind, Tag};
 
 #[test]
 fn every_operation_does_the_same_in_the_pool_and_at_once() {
     for at_once in [false, true] {
-        let (mut pump, folder) = threads(8);
+        let (mut pump, _gate, folder) = threads(8);
         let mut run = |op: Op| {
             // SAFETY: what the entries of this test point to outlives the call.
             if at_once { unsafe { pump.direct.call(&op) } } else { pump.one(op) }
@@ -47,7 +47,7 @@ fn every_operation_does_the_same_in_the_pool_and_at_once() {
 
 #[test]
 fn no_more_is_in_flight_than_was_said() {
-    let (mut pump, _folder) = threads(3);
+    let (mut pump, _gate, _folder) = threads(3);
     let file = pump.open(c"file", create()).expect("a new file");
     let ring = &mut pump.ring;
     assert_eq!(ring.limits().in_flight, 3);
@@ -76,7 +76,7 @@ fn sync(file: Handle) -> Op {
 fn hundreds_in_flight_on_many_files_all_come_back() {
     const FILES: usize = 64;
     const PER_FILE: usize = 16;
-    let (mut pump, _folder) = threads(500);
+    let (mut pump, _gate, _folder) = threads(500);
     let names: Vec<_> =
         (0..FILES).map(|n| std::ffi::CString::new(format!("file {n}")).unwrap()).collect();
     let files: Vec<Handle> = names.iter().map(|n| pump.open(n, create()).unwrap()).collect();
@@ -101,11 +101,10 @@ fn hundreds_in_flight_on_many_files_all_come_back() {
 
 #[test]
 fn what_waits_is_cancelled_and_what_runs_is_not() {
-    let (mut pump, folder) = bounded(8, 1, STACK);
+    let (mut pump, gate, folder) = bounded(8, 1, STACK);
     let file = pump.open(c"file", create()).expect("a new file");
-    let pipe = Pipe::new(&folder);
     let ring = &mut pump.ring;
-    push(ring, 1, Pipe::OPEN);
+    push(ring, 1, Gate::STUCK);
     assert_eq!(ring.submit(), Ok(()));
     until("the one thread has it", || !ring.pool.has_queued());
     push(ring, 2, Op::Write { file, at: 0, span: source(b"never") });
@@ -118,7 +117,7 @@ fn what_waits_is_cancelled_and_what_runs_is_not() {
         [(2, Err(Errno::CANCELED)), (3, Ok(0)), (4, Err(Errno::ALREADY)), (5, Err(Errno::NOENT))];
     assert_eq!(ends.map(|cqe| (cqe.tag.0, cqe.result)), expected);
     assert_eq!(ring.reap(), None, "the open goes on");
-    let _writer = pipe.writer();
+    gate.open();
     let opened = next(ring);
     assert!(opened.tag == Tag(1) && opened.result.is_ok(), "{opened:?}");
     assert_eq!(std::fs::read(folder.path().join("file")).expect("it is there"), b"");
