@@ -4,7 +4,9 @@ use core::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use littoral::{Buffer, ErrorKind, File, Io, OpenOptions, Result, Shared, SyncKind, wait};
+use littoral::{
+    Buffer, ErrorKind, File, Io, LockKind, OpenOptions, Result, Shared, SyncKind, wait,
+};
 use redb::StorageBackend;
 
 use crate::queue::Queue;
@@ -48,22 +50,26 @@ pub struct RedbFile {
     io: Arc<dyn Io>,
 }
 
+const ALONE: OpenOptions = OpenOptions::new().create(true).lock(LockKind::Exclusive);
+
 impl RedbFile {
-    /// Opens `name`, and creates it if there is none.
+    /// Opens `name` for itself alone, by its exclusive lock, and creates it if there is none: two
+    /// that write to one database would destroy it.
     ///
     /// # Errors
-    /// Those of [`Io::open`].
+    /// Those of [`Io::open`], `Locked` among them.
     pub async fn open(io: Arc<dyn Io>, name: &str) -> Result<RedbFile> {
-        let file = io.open(name, OpenOptions::new().create(true)).await?;
+        let file = io.open(name, ALONE).await?;
         Ok(RedbFile::new(io, file))
     }
 
-    /// Opens `name` at once, and creates it if there is none: a prepared name, or natively any.
+    /// Opens `name` at once, alone as well, and creates it if there is none: a prepared name, or
+    /// natively any.
     ///
     /// # Errors
     /// Those of [`Io::open_now`].
     pub fn open_now(io: Arc<dyn Io>, name: &str) -> Result<RedbFile> {
-        let file = io.open_now(name, OpenOptions::new().create(true))?;
+        let file = io.open_now(name, ALONE)?;
         Ok(RedbFile::new(io, file))
     }
 
