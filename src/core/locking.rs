@@ -37,6 +37,8 @@ pub(crate) struct Locking {
     /// By which handle.
     pub(crate) who: u64,
     pub(crate) nap: Option<Nap>,
+    /// The handle was closed before its turn.
+    closed: bool,
 }
 
 /// The patience of one who was refused.
@@ -52,6 +54,8 @@ pub(crate) struct Nap {
 #[derive(Debug, Default)]
 pub(crate) struct Naps {
     slots: Vec<u32>,
+    /// Locks that have not been tried for: they stand behind a barrier.
+    gated: Vec<u32>,
     /// When the host was asked to give a turn.
     alarm: Option<u64>,
 }
@@ -74,6 +78,7 @@ impl Naps {
 
     pub(crate) fn clear(&mut self) {
         self.slots.clear();
+        self.gated.clear();
     }
 }
 
@@ -94,7 +99,7 @@ impl Core {
         if let Some(error) = refusal.or_else(|| state.saturation(Operation::Lock)) {
             return Err(error);
         }
-        let locking = Locking { kind, who: opened.who, nap: None };
+        let locking = Locking { kind, who: opened.who, nap: None, closed: false };
         let held = Held::Locking(Box::new(locking));
         let index = state.begin(Operation::Lock, opened.file, held);
         let key = state.key(index);
@@ -102,6 +107,7 @@ impl Core {
             state.try_to_lock(index);
         } else {
             // Behind an unlock of this very handle, it may be, which must not take it away again.
+            state.naps.gated.push(index);
             state.admit(index, Class::Read);
         }
         self.leave(state);
@@ -263,7 +269,11 @@ impl State {
     /// may be an unlock that would stand behind it.
     pub(crate) fn lock_turn(&mut self, slot: u32) {
         self.leave_gate(slot);
-        self.try_to_lock(slot);
+        self.naps.gated.retain(|&gated| gated != slot);
+        match &self.slots[slot].held {
+            Held::Locking(locking) if locking.closed => self.fail(slot, ErrorKind::Closed),
+            _ => self.try_to_lock(slot),
+        }
     }
 
     /// The barrier lets an unlock, or the close of a handle with a lock, go.
@@ -417,6 +427,15 @@ impl State {
 
     /// A handle goes: it must not get a lock that nobody would give up.
     fn end_sleepers_of(&mut self, who: u64) {
+        let mut gated = core::mem::take(&mut self.naps.gated);
+        // One that was cancelled there has left its place to another operation.
+        gated.retain(|&slot| matches!(self.slots[slot].held, Held::Locking(_)));
+        for &slot in &gated {
+            if let Held::Locking(locking) = &mut self.slots[slot].held {
+                locking.closed |= locking.who == who;
+            }
+        }
+        self.naps.gated = gated;
         if self.naps.slots.is_empty() {
             return;
         }

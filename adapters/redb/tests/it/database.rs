@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::thread;
 
-use littoral::{Config, Io, start};
+use littoral::{Config, ErrorKind, Io, block_on, start};
+use littoral_redb::RedbFile;
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
@@ -81,6 +82,20 @@ fn a_database_lives_through_reopening_on_rough_rings() {
         let (_, _, disk) = rough(seed, 128);
         lives_through(|| on_disk(disk.clone(), seed, 128).0);
     }
+}
+
+/// Two that write to one database would destroy it.
+#[test]
+fn a_database_is_opened_by_one_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config::new().root(folder.path().to_str().expect("text"));
+    let config = config.lock_patience(core::time::Duration::ZERO);
+    let (io, other) = (start(config.clone()).expect("a ring"), start(config).expect("a ring"));
+    let opened = database(&io);
+    let refused = block_on(&other, RedbFile::open(Arc::clone(&other), "db")).expect("it waits");
+    assert_eq!(refused.expect_err("it is open").kind(), ErrorKind::Locked);
+    drop(opened);
+    database(&other);
 }
 
 #[test]

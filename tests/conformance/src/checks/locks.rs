@@ -25,6 +25,7 @@ family! {
     "L1" a_file_is_opened_with_its_lock;
     "L1" open_now_tries_once;
     "L1" an_unlock_waits_for_what_was_written;
+    "L1" a_lock_after_an_unlock_is_kept;
     "L2" two_drivers_conflict_like_two_processes;
     "L2" who_waits_for_another_driver_gets_it;
     "L3" closing_one_handle_releases_only_its_own;
@@ -268,6 +269,37 @@ async fn an_unlock_waits_for_what_was_written(ctx: &Ctx) -> Outcome {
     ensure_eq!(contents(&second).await?, b"under the lock");
     unlocked.await?;
     written.await?;
+    Ok(())
+}
+
+async fn a_lock_after_an_unlock_is_kept(ctx: &Ctx) -> Outcome {
+    let (driver, first) = ctx.file(&Plan::calm()).await?;
+    let second = another(&driver, &first).await?;
+    let third = another(&driver, &first).await?;
+    first.lock(Exclusive).await?;
+    if let Some(script) = driver.script() {
+        script.push(Rule::next(OpKind::Write, Scripted::Late));
+    }
+    // The unlock waits for the write, the locks for the unlock; nobody waits for either.
+    first.pwrite(0, Shared::from(b"under the lock")).detach();
+    first.unlock().detach();
+    let gone = second.lock(Exclusive);
+    let locked = first.lock(Exclusive);
+    drop(second);
+    if let Some(script) = driver.script() {
+        ctx.settle().await;
+        script.release();
+    }
+    // Its handle was closed: before its turn, or after it, which gives the lock up again.
+    if let Err(error) = gone.await {
+        ensure_eq!(error.kind(), littoral::ErrorKind::Closed);
+    }
+    if locked.await.is_err() {
+        first.lock(Exclusive).await?;
+    }
+    ensure_kind!(third.lock(Exclusive).await, Locked);
+    first.unlock().await?;
+    third.lock(Exclusive).await?;
     Ok(())
 }
 
