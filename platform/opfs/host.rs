@@ -103,8 +103,8 @@ pub(super) fn ask_turn(ring: u64) -> bool {
     })
 }
 
-/// Calls `call` after that time, instead of what was to be called before. Where the browser gives no
-/// timer it is called now.
+/// Calls `call` after that time, instead of what was to be called before. Where the browser gives
+/// no timer a turn is asked for now.
 pub(super) fn set_alarm(ring: u64, time: Duration, call: impl Fn() + 'static) {
     let millis = i32::try_from(time.as_millis()).unwrap_or(i32::MAX).saturating_add(1);
     let call = Closure::<dyn Fn()>::new(call);

@@ -87,12 +87,10 @@ async function answers(session, url) {
   await marked(other, 'littoral:locks/main.db');
   // The handles of one tab share the file, and have its lock one at a time.
   await order(holder, 'open b main.db', 'opened');
-  const here = locked('').replace('open on', 'lock on');
-  await order(
-    holder,
-    'lock b exclusive',
-    here.replace('another tab, worker or driver has it open', 'another handle of this driver has it'),
-  );
+  const here = locked('')
+    .replace('open on', 'lock on')
+    .replace('another tab, worker or driver has it open', 'another handle of this driver has it');
+  await order(holder, 'lock b exclusive', here);
   await order(holder, 'unlock a', 'unlocked');
   await order(holder, 'lock b exclusive', 'locked');
   const shared = await ask(holder, 'lock b shared');
