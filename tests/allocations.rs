@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use littoral::{
-    Arena, Buffer, Completion, Config, File, Io, OpenOptions, Shared, Vector, Wait, block_on,
-    start, wait,
+    Arena, Buffer, Completion, Config, File, Io, OpenOptions, Shared, SyncKind, Vector, Wait,
+    block_on, start, wait,
 };
 use serde::Deserialize;
 
@@ -85,6 +85,15 @@ impl Bench {
         self.file.pwrite((number * 2 * PAGE) as u64, self.frame(number))
     }
 
+    /// Writes that are neighbours in the file, and so travel together.
+    fn adjacent(&mut self, number: usize) -> Completion<()> {
+        self.file.pwrite((number * FRAME) as u64, self.frame(number))
+    }
+
+    fn sync(&mut self, _: usize) -> Completion<()> {
+        self.file.sync(SyncKind::Data)
+    }
+
     fn pwritev(&mut self, number: usize) -> Completion<()> {
         let frames = [0, 1, 2, 3].map(|part| self.frame(number + part));
         // What was written by it before has ended.
@@ -98,6 +107,8 @@ impl Bench {
         match operation {
             "pread" => self.turn(taken, Bench::pread, |page| assert_eq!(page.len(), PAGE)),
             "pwrite" => self.turn(taken, Bench::pwrite, |()| ()),
+            "adjacent-pwrite" => self.turn(taken, Bench::adjacent, |()| ()),
+            "sync" => self.turn(taken, Bench::sync, |()| ()),
             "pwritev" => self.turn(taken, Bench::pwritev, |()| ()),
             other => panic!("{other} has a ceiling and is not measured"),
         }
@@ -166,7 +177,7 @@ taken!((), Buffer);
 fn nothing_allocates_in_the_steady_state() {
     let text = std::fs::read_to_string("tests/gates.toml").expect("the ceilings are there");
     let Ceilings { allocations: ceilings } = toml::from_str(&text).expect("the ceilings are TOML");
-    assert_eq!(ceilings.len(), 3, "{ceilings:?}");
+    assert_eq!(ceilings.len(), 5, "{ceilings:?}");
 
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("file"), vec![7; 4 * DEPTH * PAGE]).expect("a file");

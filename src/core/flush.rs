@@ -69,27 +69,25 @@ impl State {
             entry.queued_sync = NONE;
         }
         if !entry.flushes.begin(head) {
-            for member in chain {
+            for &member in &chain {
                 self.slots[member].stage = Stage::Waiting;
                 self.files.get(file).flushes.wait(member);
             }
+            self.spare(chain);
             return None;
         }
-        let mut covered = Vec::new();
-        for member in chain {
+        let mut covered = chain;
+        covered.retain(|&member| {
             let lost = match self.slots[member].operation {
                 Operation::Sync => self.lost_before(file, member),
                 // A durable write speaks for itself only.
                 _ => None,
             };
-            match lost {
-                Some(lost) => {
-                    let error = self.describe(member, lost);
-                    self.finish(member, Err(error));
-                }
-                None => covered.push(member),
-            }
-        }
+            let Some(lost) = lost else { return true };
+            let error = self.describe(member, lost);
+            self.finish(member, Err(error));
+            false
+        });
         // The entry goes by the head's number, so a head that has ended lets the next one lead.
         let lead = covered.first().copied();
         if lead != Some(head) {
@@ -98,11 +96,13 @@ impl State {
                 self.chain_up(&covered);
                 self.queue.resume(lead);
             }
+            self.spare(covered);
             self.flush_over(file, head);
             return None;
         }
         let kind = covered.iter().map(|&member| self.slots[member].sync_kind).max()?;
         self.chain_up(&covered);
+        self.spare(covered);
         Some(Op::Sync { file: self.handle(file, false), kind })
     }
 
@@ -124,7 +124,7 @@ impl State {
             let error = self.describe(head, error);
             self.poison(file, error);
         }
-        for member in members {
+        for &member in &members {
             match result {
                 Err(code) if self.slots[member].phase == Phase::Flush => {
                     let error = Error::from_code(code, self.slots[member].operation);
@@ -134,6 +134,7 @@ impl State {
                 _ => self.ended(member, result.map(|_| Value::Unit)),
             }
         }
+        self.spare(members);
         self.flush_over(file, head);
     }
 

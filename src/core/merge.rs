@@ -16,6 +16,9 @@ use super::state::State;
 use super::table::{NONE, Slot, Stage};
 use crate::Operation;
 
+/// Lists that are in use at once: of a chain, and of one that is ended on the way.
+const SPARES_MAX: usize = 4;
+
 impl State {
     /// An operation that may go joins a queued one, or the queue.
     pub(crate) fn enqueue(&mut self, index: u32) {
@@ -111,8 +114,9 @@ impl State {
     }
 
     /// Takes a chain apart; its members in order, each a chain of its own.
+    /// Whoever is done with the list gives it to `spare`.
     pub(crate) fn unchain(&mut self, head: u32) -> Vec<u32> {
-        let mut members = Vec::new();
+        let mut members = self.spares.pop().unwrap_or_default();
         let mut member = head;
         while member != NONE {
             let slot = &mut self.slots[member];
@@ -121,6 +125,14 @@ impl State {
             member = core::mem::replace(&mut slot.next, NONE);
         }
         members
+    }
+
+    /// Keeps a list of slots for the next one who needs one: so none is allocated for each chain.
+    pub(crate) fn spare(&mut self, mut list: Vec<u32>) {
+        if self.spares.len() < SPARES_MAX {
+            list.clear();
+            self.spares.push(list);
+        }
     }
 
     /// Makes one chain of slots; the first one's stage stays what it is.

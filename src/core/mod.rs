@@ -154,7 +154,7 @@ impl Core {
         // Where nobody leads, a follower has to take the lead for what is new.
         let leaderless = !state.leader && (state.in_flight > 0 || state.is_anything_queued());
         let wake = state.followers > 0 && (news || leaderless);
-        let mut leftovers = core::mem::take(&mut state.leftovers);
+        let mut leftovers = state.take_leftovers();
         let alarm = state.alarm();
         let events = state.events.take();
         drop(state);

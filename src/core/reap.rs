@@ -192,6 +192,7 @@ impl State {
         }
         members.drain(..first_unfinished);
         self.go_on(&members, true, write, result, asked);
+        self.spare(members);
     }
 
     fn credit(&mut self, slot: u32, count: u64) {

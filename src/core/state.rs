@@ -107,6 +107,8 @@ pub(crate) struct State {
     /// The ring is dead, for that reason.
     pub(crate) dead: Option<Errno>,
     pub(crate) statistics: Statistics,
+    /// Lists of slots, to be used again.
+    pub(crate) spares: Vec<Vec<u32>>,
     /// Reused between ends of operations.
     pub(crate) ready: Vec<Ready>,
 }
@@ -159,8 +161,14 @@ impl State {
             closed: false,
             dead: None,
             statistics: Statistics::default(),
+            spares: Vec::new(),
             ready: Vec::new(),
         }
+    }
+
+    /// What is to be dropped without the lock. An empty list stays, so that it is allocated once.
+    pub(crate) fn take_leftovers(&mut self) -> Vec<Leftover> {
+        if self.leftovers.is_empty() { Vec::new() } else { core::mem::take(&mut self.leftovers) }
     }
 
     /// Why an operation cannot be taken now.

@@ -146,7 +146,7 @@ impl Core {
         };
         let (mut state, status) = self.progress(seen, wait, deadline);
         let delivered = state.delivered;
-        let mut leftovers = core::mem::take(&mut state.leftovers);
+        let mut leftovers = state.take_leftovers();
         let events = state.events.take();
         let pending = state.deliveries.len();
         let told = status == Status::Delivered;
