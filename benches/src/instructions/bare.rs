@@ -30,7 +30,7 @@ pub(crate) fn run(path: &Path, one: &Loop) -> Result<()> {
         let first = &spans[number * PARTS];
         let apart = |pages: usize| (number * pages * PAGE) as u64;
         match one.operation {
-            Operation::Pread => {
+            Operation::Pread | Operation::PreadReused => {
                 opcode::Read::new(fd, first.iov_base.cast(), PAGE_U32).offset(apart(1)).build()
             }
             Operation::Pwrite => {
@@ -42,7 +42,7 @@ pub(crate) fn run(path: &Path, one: &Loop) -> Result<()> {
         }
     };
     let whole = match one.operation {
-        Operation::Pread | Operation::Pwrite => PAGE_U32,
+        Operation::Pread | Operation::PreadReused | Operation::Pwrite => PAGE_U32,
         Operation::Pwritev => PAGE_U32 * PARTS_U32,
     };
     turn(&mut IoUring::new(64)?, one, whole.cast_signed(), entry)

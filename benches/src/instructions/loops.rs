@@ -35,7 +35,10 @@ pub(crate) enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Operation {
+    /// Into a page that an arena gives for each read, and that goes home after it.
     Pread,
+    /// Into the page of the read before, as the bare loop does.
+    PreadReused,
     Pwrite,
     Pwritev,
 }
@@ -90,6 +93,7 @@ impl Loop {
                 let file = wait(&*io, io.open("file", OpenOptions::new()))?;
                 match self.operation {
                     Operation::Pread => Reads::new(self).run(self, &io, &file)?,
+                    Operation::PreadReused => Rereads::new(self).run(self, &io, &file)?,
                     Operation::Pwrite => Writes::new(self).run(self, &io, &file)?,
                     Operation::Pwritev => Vectors::new(self).run(self, &io, &file)?,
                 }
@@ -114,6 +118,10 @@ trait Kind {
         Completion<Self::Result>: Waited<Self::Result>,
     {
         let depth = one.depth as usize;
+        ensure!(
+            depth == 1 || one.taken == Taken::TryTake,
+            "one after another is one at a time: --depth 1"
+        );
         let mut pending = Vec::with_capacity(depth);
         let rounds = 0..one.rounds;
         match one.taken {
@@ -135,18 +143,14 @@ trait Kind {
             }
             Taken::Wait => {
                 for _ in rounds {
-                    pending.extend((0..depth).map(|number| self.start(&**file, number)));
-                    while let Some(completion) = pending.pop() {
-                        self.take(pending.len(), completion.waited(&**io)?);
-                    }
+                    let completion = self.start(&**file, 0);
+                    self.take(0, completion.waited(io)?);
                 }
             }
             Taken::Await => block_on(io, async {
                 for _ in rounds {
-                    pending.extend((0..depth).map(|number| self.start(&**file, number)));
-                    while let Some(completion) = pending.pop() {
-                        self.take(pending.len(), completion.awaited().await?);
-                    }
+                    let completion = self.start(&**file, 0);
+                    self.take(0, completion.awaited().await?);
                 }
                 Ok::<(), littoral::Error>(())
             })??,
@@ -158,7 +162,7 @@ trait Kind {
 /// What a completion of each of the kinds can do.
 trait Waited<T> {
     fn taken(&mut self) -> Option<littoral::Result<T>>;
-    fn waited(self, io: &dyn Io) -> littoral::Result<T>;
+    fn waited(self, io: &Arc<dyn Io>) -> littoral::Result<T>;
     fn awaited(self) -> impl Future<Output = littoral::Result<T>>;
 }
 
@@ -169,7 +173,7 @@ macro_rules! waited {
                 self.try_take()
             }
 
-            fn waited(self, io: &dyn Io) -> littoral::Result<$type> {
+            fn waited(self, io: &Arc<dyn Io>) -> littoral::Result<$type> {
                 wait(io, self)
             }
 
@@ -201,6 +205,31 @@ impl Kind for Reads {
 
     fn take(&mut self, _: usize, page: Buffer) {
         assert_eq!((page.len(), page[0]), (PAGE, 7));
+    }
+}
+
+struct Rereads {
+    pages: Vec<Option<Buffer>>,
+}
+
+impl Rereads {
+    fn new(one: &Loop) -> Rereads {
+        let arena = pages(one, 1);
+        Rereads { pages: (0..one.depth).map(|_| Some(page(&arena))).collect() }
+    }
+}
+
+impl Kind for Rereads {
+    type Result = Buffer;
+
+    fn start(&mut self, file: &dyn File, number: usize) -> Completion<Buffer> {
+        let page = self.pages[number].take().expect("the page of the read before");
+        file.pread((number * PAGE) as u64, page)
+    }
+
+    fn take(&mut self, number: usize, page: Buffer) {
+        assert_eq!((page.len(), page[0]), (PAGE, 7));
+        self.pages[number] = Some(page);
     }
 }
 
