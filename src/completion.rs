@@ -116,7 +116,6 @@ impl<T> Completion<T> {
     pub fn detach(self) {}
 }
 
-#[expect(private_bounds, reason = "the results of operations are a closed set")]
 impl<T: Outcome> Completion<T> {
     /// The result, once: `None` before it was delivered and after it was taken.
     #[inline]
@@ -215,8 +214,14 @@ impl<T> fmt::Debug for Completion<T> {
     }
 }
 
-/// What an operation can give.
-pub(crate) trait Outcome: Sized {
+/// What an operation can give: nothing, a buffer or several, a size, a file, and so on. The set is
+/// closed.
+#[expect(private_bounds, reason = "nobody else's type is the result of an operation")]
+pub trait Outcome: FromValue {}
+
+impl<T: FromValue> Outcome for T {}
+
+pub(crate) trait FromValue: Sized {
     fn from_value(value: Value, core: &Arc<Core>) -> Self;
 
     /// The result, if this is a read that is alone and can be had at once.
@@ -234,7 +239,7 @@ pub(crate) trait Outcome: Sized {
 /// The type of a completion is fixed where its operation is started, so the value is of that kind.
 macro_rules! outcome {
     ($type:ty, $pattern:pat => $value:expr) => {
-        impl Outcome for $type {
+        impl FromValue for $type {
             fn from_value(value: Value, _: &Arc<Core>) -> Self {
                 match value {
                     $pattern => $value,
@@ -252,7 +257,7 @@ outcome!(bool, Value::Exists(exists) => exists);
 outcome!(Vec<Listed>, Value::List(list) => list);
 outcome!(Metadata, Value::Metadata(stat) => stat.into());
 
-impl Outcome for Buffer {
+impl FromValue for Buffer {
     fn from_value(value: Value, _: &Arc<Core>) -> Self {
         value.into_buffer()
     }
@@ -268,7 +273,7 @@ impl Outcome for Buffer {
     }
 }
 
-impl Outcome for Arc<dyn File> {
+impl FromValue for Arc<dyn File> {
     fn from_value(value: Value, core: &Arc<Core>) -> Self {
         match value {
             Value::File(opened) => Arc::new(RingFile::new(core, opened)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use littoral_platform::{LockKind, SyncKind};
 
-use crate::core::{Core, Held, Key, Opened};
+use crate::core::{Core, Held, Key, Opened, handle_closed};
 use crate::{
     Buffer, Completion, Error, ErrorKind, Intent, Metadata, Operation, Result, Shared, Vector,
 };
@@ -163,7 +163,7 @@ impl RingFile {
     /// A first look; what another thread closes meanwhile the engine sees under its lock.
     fn check(&self, operation: Operation, write: bool) -> Result<()> {
         if self.opened.is_closed() {
-            return Err(Error::new(ErrorKind::Closed, operation));
+            return Err(handle_closed(operation));
         }
         if write && !self.opened.write {
             let error = Error::new(ErrorKind::PermissionDenied, operation);

@@ -1,7 +1,7 @@
 //! The driver trait, and the driver of a ring.
 
 use core::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use littoral_platform::{Limits, Listed, Report, Ring, Setup, native};
 
@@ -206,6 +206,9 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// before. So whoever waits reads the count, looks at his own reasons to stop, then steps.
     fn interrupt(&self);
 
+    /// What [interrupts](Io::interrupt) from elsewhere, without keeping the driver.
+    fn interrupter(&self) -> Interrupter;
+
     /// The platform's limits.
     fn limits(&self) -> &Limits;
 
@@ -225,6 +228,26 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
 impl AsRef<dyn Io> for dyn Io {
     fn as_ref(&self) -> &dyn Io {
         self
+    }
+}
+
+/// Interrupts the steps of a driver as long as there is one: for wakers, signal handlers' threads
+/// and other event loops.
+#[derive(Clone)]
+pub struct Interrupter(Weak<Core>);
+
+impl Interrupter {
+    /// As [`Io::interrupt`]; nothing once the driver is gone.
+    pub fn interrupt(&self) {
+        if let Some(core) = self.0.upgrade() {
+            core.interrupt();
+        }
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupter")
     }
 }
 
@@ -384,6 +407,10 @@ impl Io for Driver {
 
     fn interrupt(&self) {
         self.core.interrupt();
+    }
+
+    fn interrupter(&self) -> Interrupter {
+        Interrupter(Arc::downgrade(&self.core))
     }
 
     fn limits(&self) -> &Limits {

@@ -123,12 +123,12 @@ mod metadata;
 mod options;
 
 pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
-pub use completion::Completion;
+pub use completion::{Completion, Outcome};
 pub use drive::{batch, block_on, drain, run, wait};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file::File;
 pub use group::Group;
-pub use io::{Clock, Io, Statistics, Status, Step, start, start_on};
+pub use io::{Clock, Interrupter, Io, Statistics, Status, Step, start, start_on};
 pub use littoral_platform as platform;
 pub use littoral_platform::{Errno, FileKind, Limits, Listed, LockKind, Report, SyncKind};
 pub use metadata::{Identity, Metadata};

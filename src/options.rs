@@ -67,9 +67,9 @@ impl OpenOptions {
         self
     }
 
-    /// Operations that overlap, one of them writing, run in the order of their submission; what does
-    /// not overlap runs as it comes. [`size`](crate::File::size) counts as a read of everything. For
-    /// engines that queue writes and read them back.
+    /// Operations that overlap, one of them writing, run in the order of their submission; what
+    /// does not overlap runs as it comes. [`size`](crate::File::size) counts as a read of
+    /// everything. For engines that queue writes and read them back.
     ///
     /// It is the file's, for all handles of this driver, from the first open that asks for it until
     /// the file is closed by all. What is under way at that open keeps no order among itself.

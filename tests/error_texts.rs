@@ -266,7 +266,8 @@ fn on_data() -> Vec<Sample> {
                 wait(&**io, reader.close()).expect("it closes");
                 bench.error(reader.size())
             },
-            "size on `main.db` failed: it was closed before; open it again, on a live driver",
+            "size on `main.db` failed: it was closed before: by `close` on this handle; \
+             open it again, on a live driver",
         ),
     ]
 }

@@ -10,7 +10,7 @@
 //! not in the ring ends as `SyncLost`, and so does whatever comes until that is acknowledged. What
 //! the ring has already ends by itself. A flush that never ran leaves nothing.
 
-use littoral_platform::{Errno, Op, SyncKind};
+use littoral_platform::{Errno, Op, RESERVED, SyncKind};
 
 use super::Core;
 use super::barrier::Class;
@@ -224,7 +224,11 @@ impl State {
     /// The last that is known of a poisoned file's names before it is closed.
     pub(crate) fn keep_poison(&mut self, file: u32) {
         let entry = self.files.get(file);
-        if let Some(error) = &entry.poison {
+        let Some(error) = &entry.poison else { return };
+        if entry.names[0].starts_with(RESERVED) {
+            // A temporary file is gone now, and its identity may be another file's.
+            self.poisons.acknowledge(entry.identity, &entry.names);
+        } else {
             self.poisons.add(entry.identity, &entry.names, error);
         }
     }

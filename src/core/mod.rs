@@ -49,6 +49,7 @@ use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 pub(crate) use events::tell_start_failed;
 use events::{Event, Teller};
 pub(crate) use held::{Held, Naming, Opened, Value};
+pub(crate) use state::handle_closed;
 pub(crate) use table::{Callback, Key};
 
 use crate::{Config, Error, ErrorKind, Operation, Statistics};

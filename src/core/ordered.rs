@@ -2,8 +2,8 @@
 //!
 //! In such a file an operation waits for every earlier one that overlaps it, if one of the two
 //! writes; what does not overlap goes as it comes. Worked example: write a of bytes 0 to 10, read b
-//! of 5 to 15, write c of 12 to 20, read d of 0 to 5. b waits for a, c waits for b, d waits for a. a
-//! ends: b and d may go, side by side. b ends: c may go.
+//! of 5 to 15, write c of 12 to 20, read d of 0 to 5. b waits for a, c waits for b, d waits for a.
+//! a ends: b and d may go, side by side. b ends: c may go.
 //!
 //! Each operation counts those it waits for, so that admitting one and ending one cost a look at
 //! every operation of the file that is alive, and at nothing else. Files without order have no such

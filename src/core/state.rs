@@ -183,7 +183,7 @@ impl State {
 
     /// Why an operation on this file cannot be taken now.
     pub(crate) fn refusal_on(&self, opened: &Opened, operation: Operation) -> Option<Error> {
-        let closed = || opened.is_closed().then(|| Error::new(ErrorKind::Closed, operation));
+        let closed = || opened.is_closed().then(|| handle_closed(operation));
         self.refusal(operation).or_else(closed)
     }
 
@@ -429,6 +429,11 @@ impl State {
             self.finish(waiting, Ok(Value::Unit));
         }
     }
+}
+
+/// The handle was closed; the driver goes on, and other handles do.
+pub(crate) fn handle_closed(operation: Operation) -> Error {
+    Error::new(ErrorKind::Closed, operation).because("by `close` on this handle")
 }
 
 /// Interrupted, or refused for now; or ended by the kernel because the thread that submitted it is

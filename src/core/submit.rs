@@ -7,6 +7,7 @@ use littoral_platform::SyncKind;
 use super::Core;
 use super::barrier::Class;
 use super::held::{Held, Opened, Value};
+use super::state::handle_closed;
 use super::table::{Gate, Key, NONE};
 use super::writev::Parts;
 use crate::{Error, ErrorKind, Intent, Operation};
@@ -128,7 +129,7 @@ impl Core {
                 .unwrap_or_else(|| Error::new(ErrorKind::Closed, Operation::Close)));
         }
         if !opened.close() {
-            return Err(Error::new(ErrorKind::Closed, Operation::Close));
+            return Err(handle_closed(Operation::Close));
         }
         let index = state.begin(Operation::Close, NONE, Held::Nothing);
         state.close_handle(index, opened);

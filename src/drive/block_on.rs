@@ -4,12 +4,13 @@ use core::future::Future;
 use core::pin::pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Wake;
 use std::thread::{self, Thread};
 
-use crate::completion::Outcome;
-use crate::{Completion, Error, ErrorKind, Io, Operation, Result, Status, Wait};
+use crate::{
+    Completion, Error, ErrorKind, Interrupter, Io, Operation, Outcome, Result, Status, Wait,
+};
 
 /// Runs a future to its end, stepping `io` meanwhile.
 ///
@@ -20,13 +21,14 @@ use crate::{Completion, Error, ErrorKind, Io, Operation, Result, Status, Wait};
 /// # Errors
 /// [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for something that only the browser's
 /// own turn can do.
-pub fn block_on<F: Future>(io: &Arc<dyn Io>, future: F) -> Result<F::Output> {
+pub fn block_on<F: Future>(io: &(impl AsRef<dyn Io> + ?Sized), future: F) -> Result<F::Output> {
+    let io = io.as_ref();
     let mut future = pin!(future);
     let woken = Arc::new(Woken {
         flag: AtomicBool::new(false),
         // In a browser nothing parks, and asking for the thread is not free.
         thread: io.limits().may_block.then(thread::current),
-        io: Arc::downgrade(io),
+        interrupter: io.interrupter(),
     });
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
@@ -59,7 +61,6 @@ pub fn block_on<F: Future>(io: &Arc<dyn Io>, future: F) -> Result<F::Output> {
 /// # Errors
 /// The operation's own, and [`NeedsHost`](ErrorKind::NeedsHost) where waiting would be for
 /// something that only the browser's own turn can do; the operation then runs on, detached.
-#[expect(private_bounds, reason = "the results of operations are a closed set")]
 #[inline]
 pub fn wait<T: Outcome>(
     io: &(impl AsRef<dyn Io> + ?Sized),
@@ -148,7 +149,7 @@ fn needs_host() -> Error {
 struct Woken {
     flag: AtomicBool,
     thread: Option<Thread>,
-    io: Weak<dyn Io>,
+    interrupter: Interrupter,
 }
 
 impl Wake for Woken {
@@ -164,9 +165,7 @@ impl Wake for Woken {
         // Results are told by a step, which the waiting thread notices by the delivery count; only
         // a waker that is called from elsewhere has to interrupt it.
         if thread.id() != thread::current().id() {
-            if let Some(io) = self.io.upgrade() {
-                io.interrupt();
-            }
+            self.interrupter.interrupt();
             thread.unpark();
         }
     }
