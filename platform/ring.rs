@@ -42,7 +42,8 @@ unsafe impl Sync for Span {}
 /// Names of which a part begins like this are the platform's own.
 pub const RESERVED: &str = ".littoral-";
 
-/// A name below the driver's root (`.` is the root itself), as UTF-8 followed by a NUL that `len` does not count.
+/// A name below the driver's root (`.` is the root itself), as UTF-8 followed by a NUL that `len`
+/// does not count.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// The first byte.
@@ -423,8 +424,8 @@ pub unsafe trait Ring: Send {
     ///
     /// # Safety
     /// All that the entry points to (spans with their memory, the span array, names, the stat, the
-    /// list) stays alive, and unaliased by writers or, where the entry writes to it, by anyone, until the
-    /// tag was reaped. The handle is open until then.
+    /// list) stays alive, and unaliased by writers or, where the entry writes to it, by anyone,
+    /// until the tag was reaped. The handle is open until then.
     unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full>;
 
     /// Takes entries in order, as many as there is room for; how many.

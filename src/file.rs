@@ -112,9 +112,9 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     fn metadata(&self) -> Completion<Metadata>;
 
     /// Reserves space for `len` bytes at `at`, so that writing them later does not fail for want of
-    /// it: no byte changes, and a file that ends before grows, with zeros. `Unsupported` where there
-    /// is no such thing, as in browsers; `StorageFull` if there is no room, and then part of it may
-    /// be reserved. Waited for by a sync that is submitted later, as a write is.
+    /// it: no byte changes, and a file that ends before grows, with zeros. `Unsupported` where
+    /// there is no such thing, as in browsers; `StorageFull` if there is no room, and then part of
+    /// it may be reserved. Waited for by a sync that is submitted later, as a write is.
     fn allocate(&self, at: u64, len: u64) -> Completion<()>;
 
     /// Closes this handle: it takes no more operations. Completes when the file is closed if this

@@ -2,8 +2,8 @@
 //!
 //! A browser gives a worker *access handles*: `read`, `write`, `getSize`, `truncate`, `flush` and
 //! `close` on one open file, each a plain call that is done when it returns. What concerns a name
-//! (open, remove, rename, list) is a promise, and a promise is settled only after the worker went back to its
-//! event loop: *the host's turn*. So this ring has two kinds of entries:
+//! (open, remove, rename, list) is a promise, and a promise is settled only after the worker went
+//! back to its event loop: *the host's turn*. So this ring has two kinds of entries:
 //!
 //! - on an open file: executed inside `submit`, delivered by `reap`;
 //! - on a name: started by `submit`, finished on some later turn, which queues the completion and

@@ -217,8 +217,12 @@ impl Names<'_> {
     pub(super) async fn remove_directory(&self, name: &str) -> Result<(), Errno> {
         let result = async {
             let (parent, leaf) = self.parent(name).await?;
-            folder(&parent, leaf, false).await?;
-            remove_entry(&parent, leaf).await
+            let removed = folder(&parent, leaf, false).await?;
+            match remove_entry(&parent, leaf).await {
+                // Something in it is open.
+                Err(Errno::BUSY) if !entries(&removed).await?.is_empty() => Err(Errno::NOTEMPTY),
+                result => result,
+            }
         };
         self.forget_lost_root(result.await)
     }

@@ -190,8 +190,9 @@ impl Drop for Opfs {
 
 // SAFETY: every accepted entry is either executed inside `submit` and queued then, or kept by a
 // promise, which the browser settles once, and queued then; `reap` takes each from the queue once.
-// Entries on files touch their memory inside `submit` only, those on names copy the name there, and write what they bring when it is queued.
-// Counts are checked against what was asked for in `errors::count`.
+// Entries on files touch their memory inside `submit` only, those on names copy the name there, and
+// write what they bring when it is queued. Counts are checked against what was asked for in
+// `errors::count`.
 unsafe impl Ring for Opfs {
     fn limits(&self) -> &Limits {
         &self.limits

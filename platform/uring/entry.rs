@@ -123,8 +123,8 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
             (Ops::MKDIRAT, entry.mode(mode(DIRECTORY_MODE).bits()).build())
         }
         Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
-        // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer: `fstat` and `fstatat`
-        // do not. No ring reads directories, or locks.
+        // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer, `fstat` and
+        // `fstatat` do not. No ring reads directories, or locks.
         Op::Stat { .. }
         | Op::Size { .. }
         | Op::Look { .. }
