@@ -7,9 +7,13 @@
 #[path = "support/child.rs"]
 mod child;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use child::Process;
+use littoral::platform::Setup;
+use littoral::platform::simulated::{Config as Behaviour, Disk, Host, Simulated};
+use littoral::{Completion, Config, ErrorKind, File, Io, OpenOptions, start_on};
 use tempfile::TempDir;
 
 /// More than anything here takes, so that what waits for its patience shows.
@@ -230,4 +234,56 @@ fn processes_that_count_under_a_lock_lose_nothing() {
     }
     let counted = std::fs::read(folder.path().join("counter")).expect("the counter");
     assert_eq!(counted, 200_u64.to_le_bytes());
+}
+
+/// A driver as a browser's worker has it, and the event loop around it.
+fn tab(disk: &Disk, seed: u64) -> (Arc<dyn Io>, Host) {
+    let setup = Setup { root: None, in_flight: 64 };
+    let ring = Simulated::new(&setup, disk.clone(), Behaviour::hosted(seed));
+    let host = ring.host();
+    (start_on(Box::new(ring), Config::new()).expect("it is in memory"), host)
+}
+
+/// Gives turns for as long as somebody asks for one.
+fn opened(hosts: [&Host; 2], mut opening: Completion<Arc<dyn File>>) -> Option<OpenResult> {
+    loop {
+        if let Some(result) = opening.try_take() {
+            return Some(result.map_err(|error| error.kind()));
+        }
+        let asked = hosts.map(Host::turn);
+        if asked == [false, false] {
+            return opening.try_take().map(|result| result.map_err(|error| error.kind()));
+        }
+    }
+}
+
+type OpenResult = Result<Arc<dyn File>, ErrorKind>;
+
+/// Three seconds of patience by the simulated clock take none of the test's time, and no step but
+/// those of the turns that were asked for.
+#[test]
+fn where_nothing_waits_turns_are_asked_for_until_patience_is_over() {
+    for seed in 0..50 {
+        let disk = Disk::new();
+        let ((here, one), (there, other)) = (tab(&disk, seed), tab(&disk, seed + 1000));
+        let options = OpenOptions::new().create(true);
+        let held = opened([&one, &other], here.open("main.db", options)).expect("an answer");
+        let held = held.expect("it is free");
+        let began = there.now().monotonic;
+        let refused = opened([&one, &other], there.open("main.db", options)).expect("an answer");
+        assert_eq!(refused.map(drop), Err(ErrorKind::Locked), "seed {seed}");
+        let waited = Duration::from_nanos(there.now().monotonic - began);
+        assert!((3000..3200).contains(&waited.as_millis()), "seed {seed}: {waited:?}");
+
+        let waiting = there.open("main.db", options);
+        for _ in 0..5 {
+            other.turn();
+        }
+        let began = there.now().monotonic;
+        drop(held);
+        let got = opened([&one, &other], waiting).expect("an answer");
+        got.unwrap_or_else(|kind| panic!("seed {seed}: {kind:?}"));
+        let waited = Duration::from_nanos(there.now().monotonic - began);
+        assert!(waited < Duration::from_millis(100), "seed {seed}: {waited:?}");
+    }
 }

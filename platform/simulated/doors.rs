@@ -35,10 +35,11 @@ impl Doorbell for Shared {
         self.news.notify_all();
     }
 
-    fn ring_after(&self, _time: Duration) {
+    fn ring_after(&self, time: Duration) {
         let mut state = self.lock();
-        // Its turns are a test's to give, whenever that likes to.
-        state.rung |= state.hosted;
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let due = state.clock.monotonic_nanos().saturating_add(nanos);
+        state.alarm = Some(due).filter(|_| state.hosted);
     }
 }
 
@@ -105,7 +106,8 @@ pub struct Host(pub(super) Arc<Shared>);
 
 impl Host {
     /// One turn: some of the opens and removes are executed, and what was given to
-    /// [`Ring::on_turn`](crate::Ring::on_turn) is called if any was, or if the bell was rung.
+    /// [`Ring::on_turn`](crate::Ring::on_turn) is called if any was, or if the bell was rung. Where
+    /// neither is so and a turn was asked for later, it is that late now.
     /// Answers whether another turn has something to do.
     #[expect(clippy::must_use_candidate, reason = "what a turn does is its use")]
     pub fn turn(&self) -> bool {
@@ -121,7 +123,15 @@ impl Host {
                 state.finish(sqe);
             }
         }
-        let asked = core::mem::take(&mut state.rung);
+        let mut asked = core::mem::take(&mut state.rung);
+        if !any
+            && !asked
+            && let Some(due) = state.alarm.take()
+        {
+            // Nothing happens before, so it is that late now.
+            state.clock.advance_to(due);
+            asked = true;
+        }
         let turn = if any || asked { state.turn.take() } else { None };
         drop(state);
         if let Some(turn) = turn {
@@ -139,6 +149,6 @@ impl Host {
     #[must_use]
     pub fn is_asked(&self) -> bool {
         let state = self.0.lock();
-        state.rung || !state.names.is_empty()
+        state.rung || state.alarm.is_some() || !state.names.is_empty()
     }
 }

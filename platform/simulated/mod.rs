@@ -153,6 +153,8 @@ struct State {
     late: Vec<(u64, Cqe)>,
     trouble: Trouble,
     rung: bool,
+    /// When the host is to give a turn in any case, by the clock.
+    alarm: Option<u64>,
     /// What the host calls on its turn.
     turn: Option<Box<dyn Fn() + Send>>,
     /// The ring was dropped.
@@ -190,6 +192,7 @@ impl Simulated {
             late: Vec::new(),
             trouble: Trouble::new(config.seed, config.faults.clone()),
             rung: false,
+            alarm: None,
             turn: None,
             gone: false,
         };
