@@ -389,13 +389,15 @@ fn locked() -> Vec<Sample> {
             wait(&*other, wanted.lock(LockKind::Exclusive)).expect_err("it is held"),
             "lock on `main.db` failed: it is locked by someone else: another process, or another \
              driver of this one, has it, and kept it for 20 ms; close it there, or wait longer \
-             (`Config::lock_patience`); LITTORAL_LOCKS=off, or `Config::locks(false)`, goes without locks",
+             (`Config::lock_patience`); LITTORAL_LOCKS=off, or `Config::locks(false)`, goes \
+             without locks",
         ),
         (
             wait(&*io, again.lock(LockKind::Shared)).expect_err("it is held"),
             "lock on `main.db` failed: it is locked by someone else: another handle of this driver \
              has it, and kept it for 20 ms; close it there, or wait longer \
-             (`Config::lock_patience`); LITTORAL_LOCKS=off, or `Config::locks(false)`, goes without locks",
+             (`Config::lock_patience`); LITTORAL_LOCKS=off, or `Config::locks(false)`, goes \
+             without locks",
         ),
     ]
 }
