@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, Mode, OFlags, RawMode};
 
 pub(crate) use errors::errno;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
 pub(crate) use names::{DIRECTORY_MODE, UNNAMED};
 
 use crate::{Handle, Name, OpenFlags, Setup, SetupError};

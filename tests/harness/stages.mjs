@@ -2,7 +2,7 @@
 
 import { run } from './process.mjs';
 import { say, since } from './progress.mjs';
-import { hasPackage, WASM, wasmEnv, WEB_PACKAGE } from './cargo.mjs';
+import { hasPackage, targetFolder, WASM, wasmEnv, WEB_PACKAGE } from './cargo.mjs';
 import { Missing, oneLine, Usage } from './outcome.mjs';
 
 /** Runs stages one after another and remembers how each ended. */
@@ -90,6 +90,13 @@ export async function lintStages(stages, tools) {
       (await cargo(['clippy', ...native, ...judged])) &&
       cargo(['clippy', ...WITH_FEATURES, ...judged]),
   );
+  const forced = ['--config', 'build.rustflags=["--cfg","littoral_backend=\\"threads\\""]'];
+  // In a folder of its own: another flag has everything built anew, also on the way back.
+  await stages.stage('clippy forced backend', async () => {
+    const folder = ['--target-dir', await targetFolder('forced')];
+    const lib = ['--locked', '--package', 'littoral'];
+    return cargo(['clippy', ...lib, ...folder, ...forced, '--', '-D', 'warnings']);
+  });
   // Clippy brings its own compiler, which knows only the targets that rustup has added.
   if (tools.WASM_RUSTC === undefined) {
     await stages.stage('clippy wasm', () => cargo(['clippy', ...portable, '--', '-D', 'warnings']));
