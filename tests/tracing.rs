@@ -173,6 +173,17 @@ fn what_the_platform_refused_is_told_at_the_start() {
 }
 
 #[test]
+fn going_without_locks_is_told() {
+    for locks in [true, false] {
+        let capture = Capture::default();
+        capture.during(|| drop(driver(Config::new().locks(locks))));
+        let told = capture.take();
+        let warned = told.iter().any(|told| told.is(Level::WARN, "locks are off"));
+        assert_eq!(warned, !locks, "{told:?}");
+    }
+}
+
+#[test]
 fn a_failure_that_nobody_takes_is_told_twice() {
     let capture = Capture::default();
     capture.during(|| {

@@ -82,7 +82,7 @@ pub(crate) struct Teller {
 
 #[cfg(not(feature = "tracing"))]
 impl Teller {
-    pub(crate) const fn new(_: &Report) -> Teller {
+    pub(crate) const fn new(_: &Report, _: bool) -> Teller {
         Teller {}
     }
 
@@ -136,12 +136,18 @@ mod telling {
     }
 
     impl Teller {
-        /// Tells what was chosen, and what was refused on the way.
-        pub(crate) fn new(report: &Report) -> Teller {
+        /// Tells what was chosen, what was refused on the way, and what is done without.
+        pub(crate) fn new(report: &Report, locks: bool) -> Teller {
             let backend = report.backend;
             let span = tracing::info_span!(target: "littoral", parent: None, "littoral", backend);
             for (what, code) in &report.refused {
                 tracing::warn!(target: "littoral", parent: &span, what, ?code, "refused");
+            }
+            if !locks {
+                tracing::warn!(
+                    target: "littoral", parent: &span,
+                    "locks are off: nobody keeps others from the files",
+                );
             }
             let chosen = &report.chosen;
             tracing::info!(target: "littoral", parent: &span, backend, ?chosen, "driver started");

@@ -83,7 +83,7 @@ struct Platform {
 impl Core {
     pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
         let report = with_locks(ring.report(), &config);
-        let teller = Teller::new(&report);
+        let teller = Teller::new(&report, config.locks);
         let core = Arc::new(Core {
             followers: Condvar::new(),
             delivered: AtomicU64::new(0),
