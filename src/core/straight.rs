@@ -56,7 +56,8 @@ impl Core {
             slot.at = at;
             slot.total = span.len as u64;
             slot.entry = slot.entry.wrapping_add(1);
-            // What is replaced is nothing, and so need not be dropped.
+            debug_assert!(matches!(slot.held, Held::Nothing), "a free slot holds nothing");
+            // So what is replaced need not be dropped.
             core::mem::forget(core::mem::replace(&mut slot.held, Held::Read(into)));
             let key = Key { slot: index, generation: slot.generation };
             let tag = slot_tag(index, slot);
