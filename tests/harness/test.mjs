@@ -30,6 +30,7 @@ import {
 } from './conformance.mjs';
 import { locksBetweenTabs } from './locks.mjs';
 import { publishStages } from './publish.mjs';
+import { simulate, simulateIn } from './simulation.mjs';
 import { selfTest } from './selftest.mjs';
 import { WRONG } from './outcome.mjs';
 
@@ -45,6 +46,7 @@ export async function test(options, report) {
   await stages.stage('cargo test', () => cargoTest(workspace, counts), { counts: true });
   await stages.stage('gates', () => withinGates(counts, report), { counts: true });
 
+  await stages.stage('simulation', () => simulate(options.seed));
   await conformance(stages, tools, options, report);
   await stages.stage('harness', selfTest);
 
@@ -168,6 +170,12 @@ async function conformance(stages, tools, { filter, seed }, report) {
       await stages.stage(`one program ${context}`, async () => {
         needed();
         return printsTheSame(context, url, 'journal', printed.get('natively'));
+      });
+    }
+    for (const context of ['chromium', 'firefox']) {
+      await stages.stage(`simulation ${context}`, async () => {
+        needed();
+        return simulateIn(context, url, seed);
       });
     }
     await Promise.all(

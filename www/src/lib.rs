@@ -13,6 +13,7 @@ mod locks;
 mod opfs;
 mod ring;
 mod row;
+mod simulation;
 
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -111,4 +112,20 @@ pub async fn demo_open(name: String, on_progress: js_sys::Function) -> Result<St
 #[wasm_bindgen]
 pub async fn lock_order(order: String, _on_progress: js_sys::Function) -> String {
     locks::obey(&order).await
+}
+
+/// Runs `count` seeds of the simulation from `first` on; JSON with the digest of all of them.
+#[wasm_bindgen]
+pub async fn simulate(
+    first: f64,
+    count: f64,
+    on_progress: js_sys::Function,
+) -> Result<String, JsValue> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole numbers below 2^53, by the harness"
+    )]
+    let (first, count) = (first as u64, count as u64);
+    simulation::simulate(first, count, &on_progress).await
 }

@@ -21,6 +21,8 @@ pub(crate) struct Flight {
 pub(crate) enum Work {
     /// A write or truncate, with its event.
     Change(Completion<()>, usize),
+    /// A write that is to be durable when it ends.
+    Durable(Completion<()>, usize),
     /// A sync, with its number.
     Sync(Completion<()>, usize),
     /// Of one handle of several: it waits for nothing, and tells nothing.
@@ -47,9 +49,11 @@ impl Work {
             result.map(|result| result.map(into))
         }
         match self {
-            Work::Change(unit, _) | Work::Sync(unit, _) | Work::Close(unit) | Work::Room(unit) => {
-                of(unit.try_take(), |()| Outcome::Done)
-            }
+            Work::Change(unit, _)
+            | Work::Durable(unit, _)
+            | Work::Sync(unit, _)
+            | Work::Close(unit)
+            | Work::Room(unit) => of(unit.try_take(), |()| Outcome::Done),
             Work::Read(read, ..) => of(read.try_take(), |into| Outcome::Bytes(into.to_vec())),
             Work::Readv(read, ..) => of(read.try_take(), |into| {
                 Outcome::Bytes(into.iter().flat_map(|part| part.to_vec()).collect())
@@ -61,7 +65,11 @@ impl Work {
 
     pub(crate) fn cancel(&self) {
         match self {
-            Work::Change(unit, _) | Work::Sync(unit, _) | Work::Close(unit) | Work::Room(unit) => {
+            Work::Change(unit, _)
+            | Work::Durable(unit, _)
+            | Work::Sync(unit, _)
+            | Work::Close(unit)
+            | Work::Room(unit) => {
                 unit.cancel();
             }
             Work::Read(read, ..) => read.cancel(),
@@ -82,6 +90,7 @@ impl Work {
             Work::Size(_) => 6,
             Work::Open(_) => 7,
             Work::Room(_) => 8,
+            Work::Durable(..) => 9,
         }
     }
 

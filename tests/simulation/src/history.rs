@@ -10,6 +10,7 @@
 //!   covered it for sure;
 //! - a truncate covers all from its length on, with zeros, and is after everything submitted before
 //!   it;
+//! - in a file that keeps order, submitted before is before, where two overlap;
 //! - what a read sees was submitted before the read was over, and what it must see was over before
 //!   the read was submitted;
 //! - what is left by a crash must come from events of which a sync said so, or from later ones.
@@ -73,6 +74,10 @@ pub(crate) struct History {
     base: Vec<u8>,
     events: Vec<Event>,
     syncs: Vec<Sync>,
+    /// Opened to keep the order of what overlaps: then whatever was submitted before is before.
+    ordered: bool,
+    /// There were writes that were to be durable, and any of their flushes may have failed.
+    suspect: bool,
 }
 
 /// Who looks at a file.
@@ -135,6 +140,10 @@ impl Event {
 }
 
 impl History {
+    pub(crate) fn new(ordered: bool) -> History {
+        History { ordered, ..History::default() }
+    }
+
     /// Notes an event that begins; its number is for [`History::end`].
     pub(crate) fn begin(&mut self, what: What, submitted: Moment) -> usize {
         self.events.push(Event {
@@ -156,6 +165,17 @@ impl History {
     pub(crate) fn end(&mut self, event: usize, sure: u64, now: Moment) {
         let event = &mut self.events[event];
         (event.ended, event.sure) = (Some(now), sure);
+    }
+
+    /// A write that was to be durable is over, and is.
+    pub(crate) fn end_durably(&mut self, event: usize, now: Moment) {
+        self.end(event, self.length(event), now);
+        self.events[event].durable = true;
+    }
+
+    /// A write that is to be durable begins: its flush may fail.
+    pub(crate) fn suspect(&mut self) {
+        self.suspect = true;
     }
 
     /// The same of one that failed.
@@ -226,7 +246,7 @@ impl History {
 
     /// Whether there may be a flush that failed.
     pub(crate) fn has_bad_sync(&self) -> bool {
-        self.syncs.iter().any(|sync| !sync.told_nothing)
+        self.suspect || self.syncs.iter().any(|sync| !sync.told_nothing)
     }
 
     /// Whoever wants to know of failures knows: those that nobody took are forgotten.
@@ -281,6 +301,12 @@ impl History {
                     || event.epoch < self.epoch_at(moment)
             }
         }
+    }
+
+    /// The same for the bytes that both concern.
+    fn must_see_here(&self, event: &Event, view: View) -> bool {
+        let earlier = |moment| self.ordered && event.submitted < moment;
+        self.must_see(event, view) || matches!(view, View::Since(moment) if earlier(moment))
     }
 
     /// Whether he may see it at all.
@@ -351,15 +377,21 @@ impl History {
     }
 
     fn origins(&self, offset: u64, view: View) -> Vec<Origin> {
-        let hides = |cover: &&Event| cover.surely_covers(offset) && self.must_see(cover, view);
+        let hides = |cover: &&Event| cover.surely_covers(offset) && self.must_see_here(cover, view);
         let covers: Vec<&Event> = self.events.iter().filter(hides).collect();
         let mut origins = Vec::new();
         if covers.is_empty() {
             origins.push(Origin::Base);
         }
         for event in &self.events {
-            let hidden = || covers.iter().any(|cover| event.is_before(cover));
-            if event.what.covers(offset) && self.may_see(event, view) && !hidden() {
+            let is_before = |cover: &Event| {
+                event.is_before(cover) || (self.ordered && event.submitted < cover.submitted)
+            };
+            let hidden = || covers.iter().any(|cover| is_before(cover));
+            let is_later =
+                self.ordered && matches!(view, View::Since(moment) if event.submitted > moment);
+            let visible = !is_later && self.may_see(event, view);
+            if event.what.covers(offset) && visible && !hidden() {
                 origins.push(match event.what {
                     What::Write { id, .. } => Origin::Write(id),
                     What::Truncate { .. } => Origin::Zero,
@@ -513,6 +545,22 @@ mod tests {
         history.judge_file(&found, View::Since(5)).unwrap();
         found[45] = byte_of(1, 45);
         assert!(history.judge_file(&found, View::Since(5)).is_err(), "it was cut off");
+    }
+
+    #[test]
+    fn an_ordered_file_keeps_order() {
+        let mut history = History::new(true);
+        let one = write(&mut history, 1, 0, 100, 1);
+        let two = write(&mut history, 2, 50, 100, 2);
+        history.end(one, 100, 4);
+        history.end(two, 100, 4);
+        let found = bytes(&[(1, 0..50), (2, 50..150)]);
+        history.judge_file(&found, View::Since(5)).unwrap();
+        assert!(history.judge_file(&bytes(&[(1, 0..100), (2, 100..150)]), View::Since(5)).is_err());
+        // A read between the two sees the first and not the second.
+        history.judge(50, &bytes(&[(1, 50..60)]), View::Since(2)).unwrap();
+        assert!(history.judge(50, &[0; 10], View::Since(2)).is_err());
+        assert!(history.judge(50, &bytes(&[(2, 50..60)]), View::Since(1)).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use littoral::{Buffer, Error, ErrorKind, File, OpenOptions, Shared, SyncKind, Vector};
+use littoral::{Buffer, Error, ErrorKind, File, Intent, OpenOptions, Shared, SyncKind, Vector};
 
 use crate::flight::{Flight, Outcome, Work};
 use crate::history::{History, Moment, View, What, byte_of};
@@ -20,6 +20,7 @@ struct Target {
     history: History,
     /// Its open handles, at least one.
     handles: Vec<Arc<dyn File>>,
+    options: OpenOptions,
     /// A flush failed: changes may be refused, until that is acknowledged.
     poisoned: bool,
 }
@@ -55,15 +56,17 @@ impl Script {
         script.world.disk.make_directory("folder").map_err(|code| code.to_string())?;
         for name in 0..count {
             let name = format!("folder/{name}");
-            let mut opening = script.world.io.open(&name, OpenOptions::new().create(true));
+            let ordered = script.random.chance(25);
+            let options = OpenOptions::new().ordered(ordered);
+            let mut opening = script.world.io.open(&name, options.create(true));
             let file = loop {
                 if let Some(file) = opening.try_take() {
                     break file.map_err(|error| error.to_string())?;
                 }
                 script.world.turn()?;
             };
-            let (history, handles) = (History::default(), vec![file]);
-            script.targets.push(Target { name, history, handles, poisoned: false });
+            let (history, handles) = (History::new(ordered), vec![file]);
+            script.targets.push(Target { name, history, handles, options, poisoned: false });
         }
         // The files are there to stay; what becomes of names is another script.
         script.world.disk.sync_names();
@@ -118,8 +121,9 @@ impl Script {
 
     /// Nobody waits for that one: what it does is only told by a sync.
     fn drop_later(&mut self, work: &Work, file: usize) {
-        if let Work::Change(_, event) = work {
-            self.targets[file].history.detach(*event);
+        let history = &mut self.targets[file].history;
+        if let Work::Change(_, event) | Work::Durable(_, event) = work {
+            history.detach(*event);
         }
         self.seen.detached += 1;
     }
@@ -154,7 +158,7 @@ impl Script {
                 Work::Sync(handle.sync(kind), number)
             }
             80..85 => Work::Size(handle.size()),
-            85..90 => Work::Open(self.world.io.open(&target.name, OpenOptions::new())),
+            85..90 => Work::Open(self.world.io.open(&target.name, target.options)),
             90..93 if target.handles.len() > 1 => {
                 let any = self.random.below(target.handles.len());
                 let handle = target.handles.swap_remove(any);
@@ -232,6 +236,12 @@ impl Script {
         let id = now;
         let event = history.begin(What::Write { id, at, len: len as u64 }, now);
         let bytes: Vec<u8> = (at..at + len as u64).map(|offset| byte_of(id, offset)).collect();
+        if self.random.chance(8) {
+            // Known of as it begins: what its flush spoils may be told before it is.
+            history.suspect();
+            let intent = Intent::new().durable(true);
+            return Work::Durable(handle.pwrite_with(at, bytes.into(), intent), event);
+        }
         if self.random.chance(60) {
             return Work::Change(handle.pwrite(at, bytes.into()), event);
         }
@@ -306,6 +316,16 @@ impl Script {
             (Work::Change(_, event), Ok(_)) => {
                 let all = history.length(event);
                 history.end(event, all, now);
+            }
+            (Work::Durable(_, event), Ok(_)) => history.end_durably(event, now),
+            (Work::Durable(_, event), Err(error)) => {
+                match error.kind() {
+                    ErrorKind::Saturated => history.void(event),
+                    ErrorKind::Cancelled => (),
+                    // Of the write or of its flush: one is as bad as the other.
+                    _ => history.flush_failed(),
+                }
+                history.fail(event, 0, now);
             }
             (Work::Change(_, event), Err(error)) => {
                 if error.kind() == ErrorKind::SyncLost {
