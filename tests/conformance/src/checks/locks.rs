@@ -399,10 +399,11 @@ async fn a_dropped_handle_gives_up_its_lock(ctx: &Ctx) -> Outcome {
     waiting.await?;
     // The same for one that is granted and never taken.
     let third = another(&driver, &second).await?;
-    let opening = driver.open(second.name(), OpenOptions::new().lock(Exclusive));
-    ctx.settle().await;
-    let mut waiting = third.lock(Exclusive);
     second.unlock().await?;
+    let seen = driver.delivered();
+    let opening = driver.open(second.name(), OpenOptions::new().lock(Exclusive));
+    ctx.delivered(&driver, seen, 1).await?;
+    let mut waiting = third.lock(Exclusive);
     ctx.settle().await;
     ensure!(waiting.try_take().is_none(), "the one who came first has it");
     drop(opening);
