@@ -42,7 +42,7 @@ impl Group {
     }
 
     /// Counts an operation in. One whose result was taken already is no member, and neither is one
-    /// of another driver, which this one hears nothing of.
+    /// of another driver, which this one hears nothing of. It may be in several groups.
     pub fn add<T>(&mut self, member: &Completion<T>) {
         if let Ok(group) = self.key {
             member.join(&self.core, group);

@@ -62,28 +62,41 @@ impl State {
         if self.slots.find(member).is_none() {
             return;
         }
-        let group_key = Key { slot: group, generation: self.slots[group].generation };
+        let group = self.key(group);
         let slot = &mut self.slots[member.slot];
-        slot.group = group_key;
         slot.plain = false;
         let over = slot.is_over();
-        let members = self.groups.entry(group).or_default();
-        members.add(member);
+        if slot.group == Key::NONE {
+            slot.group = group;
+        } else {
+            let further = self.further_groups.entry(member.slot).or_default();
+            if slot.group == group || further.contains(&group) {
+                return;
+            }
+            further.push(group);
+        }
+        self.groups.entry(group.slot).or_default().add(member);
         if over {
-            self.leave_group(member.slot);
+            self.tell_group(member.slot, group);
         }
     }
 
-    /// A member has ended: its group hears of it.
-    pub(crate) fn leave_group(&mut self, index: u32) {
+    /// A member has ended: its groups hear of it.
+    pub(crate) fn leave_groups(&mut self, index: u32) {
+        self.tell_group(index, self.slots[index].group);
+        for group in self.further_groups.get(&index).cloned().unwrap_or_default() {
+            self.tell_group(index, group);
+        }
+    }
+
+    fn tell_group(&mut self, index: u32, group: Key) {
         let slot = &self.slots[index];
-        let (group, place) =
-            (slot.group, (slot.file != NONE).then_some((slot.file, slot.sequence)));
-        let Some(members) = self.groups.get_mut(&group.slot) else { return };
+        let place = (slot.file != NONE).then_some((slot.file, slot.sequence));
         if self.slots[group.slot].generation != group.generation {
             return;
         }
-        if let Some(Err(error)) = &self.slots[index].outcome {
+        let Some(members) = self.groups.get_mut(&group.slot) else { return };
+        if let Some(Err(error)) = &slot.outcome {
             members.fail(error, place);
         }
         members.end();
@@ -98,12 +111,15 @@ impl State {
         }
     }
 
-    /// Whether the failure of a slot that nobody took is told by its group.
+    /// Whether the failure of a slot that nobody took is told by a group of its.
     pub(crate) fn is_told_by_group(&self, index: u32) -> bool {
         let slot = &self.slots[index];
         let place = (slot.file, slot.sequence);
-        self.slots.get(slot.group.slot).is_some_and(|g| g.generation == slot.group.generation)
-            && self.groups.get(&slot.group.slot).is_some_and(|g| g.untold.contains(&place))
+        let further = self.further_groups.get(&index).into_iter().flatten();
+        core::iter::once(&slot.group).chain(further).any(|group| {
+            self.slots.get(group.slot).is_some_and(|slot| slot.generation == group.generation)
+                && self.groups.get(&group.slot).is_some_and(|g| g.untold.contains(&place))
+        })
     }
 
     /// A group is gone: somebody took what it had to tell, or nobody will.

@@ -292,10 +292,10 @@ impl State {
 /// Does what an entry of the outbox asks for on this thread, if that takes no waiting.
 #[inline]
 pub(crate) fn call_without_waiting(
-    direct: &Option<Arc<dyn Direct>>,
+    direct: Option<&Arc<dyn Direct>>,
     sqe: &Sqe,
 ) -> Result<u64, Errno> {
-    let direct = direct.as_ref().ok_or(Errno::AGAIN)?;
+    let direct = direct.ok_or(Errno::AGAIN)?;
     // SAFETY: as in `push_outbox`, for the time of the call.
     unsafe { direct.call_without_waiting(&sqe.op) }
 }

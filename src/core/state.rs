@@ -1,6 +1,6 @@
 //! All that the engine's lock guards, and the ends of operations.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) direct: Option<Arc<dyn Direct>>,
     pub(crate) batches: Batches,
     pub(crate) groups: Groups,
+    /// Of those who are in several groups, all but the first.
+    pub(crate) further_groups: HashMap<u32, Vec<Key>>,
     /// Over, and not published yet.
     pub(crate) ended: VecDeque<u32>,
     pub(crate) deliveries: VecDeque<Delivery>,
@@ -140,6 +142,7 @@ impl State {
             naps: Naps::default(),
             batches: Batches::default(),
             groups: Groups::new(),
+            further_groups: HashMap::new(),
             ended: VecDeque::new(),
             deliveries: VecDeque::new(),
             leftovers: Vec::new(),
@@ -296,7 +299,7 @@ impl State {
         slot.outcome = Some(outcome);
         self.ended.push_back(index);
         if self.slots[index].group != Key::NONE {
-            self.leave_group(index);
+            self.leave_groups(index);
         }
         if file == NONE {
             return;
@@ -398,7 +401,9 @@ impl State {
         if operation == Operation::Group {
             self.forget_group(index, false);
         }
-        self.slots[index].group = Key::NONE;
+        if core::mem::replace(&mut self.slots[index].group, Key::NONE) != Key::NONE {
+            self.further_groups.remove(&index);
+        }
         self.slots.give_back(index);
         if counts(operation) {
             self.alive -= 1;

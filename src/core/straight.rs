@@ -110,7 +110,7 @@ impl Core {
             return None;
         }
         let file = state.files.get(slot.file);
-        if !slot.read_without_waiting(file, &state.direct, sqe) {
+        if !slot.read_without_waiting(file, state.direct.as_ref(), sqe) {
             return None;
         }
         let Held::Read(buffer) = core::mem::take(&mut slot.held) else { return None };
@@ -189,7 +189,7 @@ impl State {
         let Some((index, _)) = Tagged::slot_of(sqe.tag) else { return false };
         let slot = &mut self.slots[index];
         let file = self.files.get(slot.file);
-        if !slot.read_without_waiting(file, &self.direct, sqe) {
+        if !slot.read_without_waiting(file, self.direct.as_ref(), sqe) {
             return false;
         }
         slot.tell(&mut self.deliveries);
@@ -311,7 +311,7 @@ impl Slot {
     fn read_without_waiting(
         &mut self,
         file: &mut OpenFile,
-        direct: &Option<Arc<dyn Direct>>,
+        direct: Option<&Arc<dyn Direct>>,
         sqe: &Sqe,
     ) -> bool {
         if self.total > ALONE_MAX || !self.may_stay_straight(file) || !file.bet.is_on() {

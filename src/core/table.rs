@@ -78,6 +78,7 @@ pub(crate) enum Notify {
     Call(Callback),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts, not one state")]
 pub(crate) struct Slot {
     /// Counts the operations that had this slot.
     pub(crate) generation: u32,
