@@ -29,6 +29,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "tests/busy.rs",
     "tests/descriptor_reuse.rs",
     "tests/drop_in_flight.rs",
+    "tests/fork.rs",
     "tests/support/",
     "tests/thread_exit.rs",
     "benches/src/instructions/bare.rs",

@@ -26,7 +26,8 @@ function table(head, body) {
 }
 
 /** The rows of checks, but for those of runs without something, which have a table of their own. */
-const checksOf = (rows) => rows.filter(({ clause, mode }) => isClause(clause) && !(mode in WITHOUT));
+const checksOf = (rows) =>
+  rows.filter(({ clause, mode }) => isClause(clause) && !(mode in WITHOUT));
 
 /** What was left where something was taken away, and what passed on it. */
 function withoutTable(rows) {
@@ -58,7 +59,7 @@ export function clausesPage(rows, versions) {
       .join(', ')}.`,
     '',
     'A cell counts the checks of a clause that passed on one backend. `faulty` is that ring, the',
-    'real one too, wrapped in one that shortens, refuses, delays and reorders by seed and by script.',
+    'real one too, wrapped in one that shortens, refuses, delays and reorders by seed or script.',
     'Where a check wants such a ring, a plain one does what it can of it: `4 + 2` are four that',
     'passed whole, and two that passed as far as they go there and whole on the faulty ring.',
     '',
@@ -70,7 +71,8 @@ export function clausesPage(rows, versions) {
     '## With something taken away',
     '',
     'The same checks in a process to which the kernel refuses what it usually gives. A backend is',
-    'what `capabilities()` said; one that is not what is left, or hides the reason, fails its check.',
+    'what `capabilities()` said; one that is not what is left, or hides the reason, fails its',
+    'check.',
     '',
     ...withoutTable(rows),
     '',
