@@ -212,9 +212,9 @@ impl Disk {
     }
 
     /// The disk as it is found when the power is lost now: what was synced, and of everything else
-    /// what the seed says (see the source of `stable` and `namespace` for what it can be). Operations
-    /// under way are lost; rings and handles stay with this disk, which goes on as if nothing had
-    /// happened, so that one run can be crashed at every moment of it.
+    /// what the seed says (see the source of `stable` and `namespace` for what it can be).
+    /// Operations under way are lost; rings and handles stay with this disk, which goes on as if
+    /// nothing had happened, so that one run can be crashed at every moment of it.
     ///
     /// The other disk has the same sectors and the same limit of space, and a clock of its own that
     /// goes on from this moment.

@@ -7,9 +7,9 @@
 //! is part of it: it passes by what is done, on a [`VirtualClock`] that the driver goes by as well.
 //!
 //! Left alone this ring tells no lies: counts are whole, nothing is interrupted, refused or late,
-//! and nothing fails. [`Faults`] change that, by rates; [`Faulty`](crate::Faulty) around it adds what
-//! a test orders entry by entry. The [`Disk`] under it can be full, have sectors that are bad, and
-//! lose its power.
+//! and nothing fails. [`Faults`] change that, by rates; [`Faulty`](crate::Faulty) around it adds
+//! what a test orders entry by entry. The [`Disk`] under it can be full, have sectors that are
+//! bad, and lose its power.
 
 mod contents;
 #[cfg(test)]
@@ -342,7 +342,7 @@ impl State {
 // on the way out of the first three. Each `submit`, wait and vain `reap` moves some, each of the
 // host's turns some `names`, and the clock, which each vain `reap` moves on, what is late. Counts
 // are those of bytes copied. (`Faults::stale` breaks the promise that a tag comes once, on purpose
-// and by the caller's wish; it still comes once from here, the other ones have nothing behind them.)
+// and by the caller's wish; it still comes once from here, the others have nothing behind them.)
 unsafe impl Ring for Simulated {
     fn limits(&self) -> &Limits {
         &self.limits

@@ -13,9 +13,9 @@
 //!   survive.
 //!
 //! ```text
-//! sectors of 512:  durable "aaaa", size 2048; then write "bb" at 0, truncate 1024, write "cc" at 512
+//! sectors of 512:  durable "aaaa", size 2048; write "bb" at 0, truncate 1024, write "cc" at 512
 //! size:            2048 | 2048 | 1024 | 1536           after 0, 1, 2, 3 changes
-//! sector 0:        a | b        sector 1: a | b | c    sector 2: a | (cut) | c   sector 3: a | (cut)
+//! sector 0:        a | b       sector 1: a | b | c   sector 2: a | (cut) | c   sector 3: a | (cut)
 //! a crash:         the size of 1 change, so 2048 and the cut did not survive:  b a a a, for one
 //! another:         all 3: sectors 2 and 3 were cut for sure:  a c c, or b b 0, size 1536
 //! ```

@@ -13,8 +13,8 @@ process.on('exit', () => {
  * Runs a program to its end and gives `{ status, lines }`: its exit status (a name where a signal
  * ended it) and, with `onLine` or `capture`, what it printed. Otherwise its stdout joins our
  * stderr: our own stdout belongs to the one closing line. What it says on stderr is shown, or with
- * `quiet` kept as `talk`. A program that prints nothing for `quietSeconds` is killed. `onStart` gets
- * the child.
+ * `quiet` kept as `talk`. A program that prints nothing for `quietSeconds` is killed. `onStart`
+ * gets the child.
  */
 export async function run(command, args, options = {}) {
   const { cwd = root, env = {}, onLine, capture = false, quiet = false } = options;

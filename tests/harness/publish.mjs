@@ -1,5 +1,5 @@
-// What must hold before the crates can be published: each builds from its package alone, and with the
-// lowest version of Rust that its manifest promises.
+// What must hold before the crates can be published: each builds from its package alone, and with
+// the lowest version of Rust that its manifest promises.
 
 import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -32,7 +32,8 @@ export async function publishStages(stages, tools) {
   }
   const check = async (...target) => {
     const folder = ['--target-dir', await targetFolder('oldest')];
-    return cargo([`+${oldest}`, 'check', '--locked', ...folder, ...NAMED, '--all-features', ...target]);
+    const args = ['check', '--locked', ...folder, ...NAMED, '--all-features', ...target];
+    return cargo([`+${oldest}`, ...args]);
   };
   await stages.stage('oldest rust', () => check());
   if (wasm === undefined) say(`--- oldest rust wasm: left out, Rust ${oldest} has no ${WASM} here`);

@@ -5,9 +5,9 @@
 #
 # Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), browser and firefox
 # (the browsers themselves), gates (what counts instructions), and oldest (the lowest Rust that is
-# promised, if rustup has it). What the caller must know goes to stdout as NAME=VALUE lines, talk goes
-# to stderr. With --check nothing is changed. What is missing and cannot be installed from here ends
-# the script with status 3 and one line that says what to install, as MISSING=… on stdout too.
+# promised, if rustup has it). What the caller must know goes to stdout as NAME=VALUE lines, talk
+# goes to stderr. With --check nothing is changed. What is missing and cannot be installed from here
+# ends the script with status 3 and one line that says what to install, as MISSING=… on stdout too.
 #
 # Why caches are built aside and then renamed: a run may be killed at any time. A folder under its
 # final name is complete, anything else is rubbish and thrown away by the next run.

@@ -30,7 +30,7 @@ pub fn start() {
 
 /// Runs the conformance suite on the backend `opfs` or `faulty-opfs`: the checks whose clause or
 /// name contains `filter`. `on_row` gets each row as JSON, and all of them are the answer; before
-/// each check it gets `{ "begins": … }`. Rows call the browser `browser`, or what it says that it is.
+/// each check it gets `{ "begins": … }`. Rows call the browser `browser`, or what it says it is.
 #[wasm_bindgen]
 pub async fn run_conformance(
     backend: String,

@@ -72,11 +72,11 @@ fn is_test(path: &str, name: &str) -> bool {
         return after.nth(1).is_some_and(|line| line.starts_with("//! ```compile_fail"));
     }
     let lines: Vec<_> = text.lines().map(str::trim_start).collect();
-    let defines = |line: &&str| {
+    let defines = |line: &str| {
         let line = line.trim_start_matches("pub(super) ").trim_start_matches("async ");
         line.strip_prefix("fn ").is_some_and(|rest| rest.starts_with(&format!("{name}(")))
     };
-    let Some(at) = lines.iter().position(|line| defines(&line)) else { return false };
+    let Some(at) = lines.iter().position(|line| defines(line)) else { return false };
     if let Some(folder) = path.strip_suffix(".rs").filter(|p| p.starts_with("www/src/ring/checks/"))
     {
         let table = fs::read_to_string(root().join(folder).with_file_name("mod.rs"));
@@ -137,8 +137,8 @@ fn judge(traceability: &str, contract: &str) -> (Vec<String>, BTreeSet<&'static 
         see(&row[0], &row[2]);
     }
     for row in &suite {
-        let named = spans(&row[1]).iter().map(|n| format!("`{} {n}`", row[0])).collect::<String>();
-        see(&row[0], &named);
+        let named = spans(&row[1]).iter().map(|n| format!("`{} {n}`", row[0])).collect::<Vec<_>>();
+        see(&row[0], &named.concat());
     }
     for row in others.iter().filter(|row| row[2] == "later") {
         if checks().any(|check| check.clause == row[0]) {

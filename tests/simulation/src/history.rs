@@ -361,7 +361,8 @@ impl History {
             };
             if !origins.iter().any(fits) {
                 return Err(format!(
-                    "byte {offset} is {byte:#04x}, from none of {origins:?} ({view:?}, {range:?})\n{}",
+                    "byte {offset} is {byte:#04x}, from none of {origins:?} ({view:?}, {range:?})\n\
+                     {}",
                     self.around(offset)
                 ));
             }
