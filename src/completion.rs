@@ -146,7 +146,7 @@ impl<T: Outcome> Completion<T> {
     /// use littoral::{Config, OpenOptions, Status, Wait, start, wait};
     /// # fn main() -> littoral::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+    /// # let io = start(Config::new().root(folder.path()))?;
     /// let file = wait(&*io, io.open("log", OpenOptions::new().create(true)))?;
     /// let (tell, told) = mpsc::channel();
     /// for record in 0..4 {

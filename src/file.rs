@@ -40,7 +40,7 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// use littoral::{Config, Intent, OpenOptions, start, wait};
     /// # fn main() -> littoral::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+    /// # let io = start(Config::new().root(folder.path()))?;
     /// let log = wait(&*io, io.open("log", OpenOptions::new().create(true)))?;
     /// // One operation: when it ends well, the record is on the disk.
     /// wait(&*io, log.pwrite_with(0, b"committed".into(), Intent::new().durable(true)))?;

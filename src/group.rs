@@ -19,7 +19,7 @@ use crate::{Completion, Error};
 /// use littoral::{Config, OpenOptions, SyncKind, start, wait};
 /// # fn main() -> littoral::Result<()> {
 /// # let folder = tempfile::tempdir().unwrap();
-/// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+/// # let io = start(Config::new().root(folder.path()))?;
 /// let file = wait(&*io, io.open("pages", OpenOptions::new().create(true)))?;
 /// let mut pages = io.group();
 /// for page in 0..8 {

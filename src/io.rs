@@ -16,7 +16,8 @@ use crate::{
 /// # Errors
 /// What the platform refused, and what to do about it.
 pub fn start(config: Config) -> Result<Arc<dyn Io>> {
-    let setup = Setup { root: config.root.clone(), in_flight: config.operations.saturating_mul(2) };
+    let root = config.root_text()?;
+    let setup = Setup { root, in_flight: config.operations.saturating_mul(2) };
     let ring = native(&setup).map_err(Error::from).inspect_err(tell_start_failed)?;
     start_on(ring, config)
 }
@@ -180,7 +181,7 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// use littoral::{Buffer, Config, OpenOptions, Wait, start, wait};
     /// # fn main() -> littoral::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+    /// # let io = start(Config::new().root(folder.path()))?;
     /// let file = wait(&*io, io.open("pages", OpenOptions::new().create(true)))?;
     /// wait(&*io, file.pwrite(0, vec![7; 8 * 512].into()))?;
     ///

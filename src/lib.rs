@@ -9,7 +9,7 @@
 //! # fn main() -> littoral::Result<()> {
 //! # let folder = std::env::temp_dir().join(format!("littoral-doc-{}", std::process::id()));
 //! # std::fs::create_dir_all(&folder).unwrap();
-//! # let config = Config::new().root(folder.to_str().unwrap());
+//! # let config = Config::new().root(&folder);
 //! let io = start(config)?;
 //! let text = block_on(&io, async {
 //!     let file = io.open("hello.db", OpenOptions::new().create(true)).await?;
@@ -35,7 +35,7 @@
 //! use littoral::{Arena, Config, OpenOptions, block_on, start};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
-//! # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+//! # let io = start(Config::new().root(folder.path()))?;
 //! // Memory for 32 pages, which comes back to the arena however it is lost.
 //! let arena = Arena::new(&[(4096, 32)]);
 //! let bytes = block_on(&io, async {
@@ -67,7 +67,7 @@
 //! use littoral::{Buffer, Config, OpenOptions, Wait, block_on, start, wait};
 //! # fn main() -> littoral::Result<()> {
 //! # let folder = tempfile::tempdir().unwrap();
-//! # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+//! # let io = start(Config::new().root(folder.path()))?;
 //! let file = wait(&*io, io.open("twelve", OpenOptions::new().create(true)))?;
 //! wait(&*io, file.pwrite(0, b"twelve bytes".into()))?;
 //! let read = || file.pread(7, Buffer::with_capacity(5));

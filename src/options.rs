@@ -1,6 +1,7 @@
 //! How to open a file, and how to start a driver.
 
 use core::time::Duration;
+use std::path::{Path, PathBuf};
 
 use littoral_platform::LockKind;
 
@@ -145,7 +146,7 @@ impl Intent {
 /// How to start a driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    pub(crate) root: Option<String>,
+    pub(crate) root: Option<PathBuf>,
     pub(crate) operations: u32,
     pub(crate) files: u32,
     pub(crate) drain_timeout: Duration,
@@ -176,10 +177,11 @@ impl Config {
     }
 
     /// The folder that all names are relative to. It must exist natively; in a browser it is a
-    /// folder in the origin's private file system, and is created.
+    /// folder in the origin's private file system, and is created. A path that is no UTF-8 is
+    /// `InvalidInput` at the start.
     #[must_use]
-    pub fn root(mut self, folder: impl Into<String>) -> Config {
-        self.root = Some(folder.into());
+    pub fn root(mut self, folder: impl AsRef<Path>) -> Config {
+        self.root = Some(folder.as_ref().to_owned());
         self
     }
 
@@ -233,6 +235,15 @@ impl Config {
 }
 
 impl Config {
+    /// The root as text, which it has to be.
+    pub(crate) fn root_text(&self) -> Result<Option<String>> {
+        let Some(root) = &self.root else { return Ok(None) };
+        root.to_str().map(|text| Some(text.to_owned())).ok_or_else(|| {
+            let error = Error::new(ErrorKind::InvalidInput, Operation::Start);
+            error.because(format!("the path of the root is not UTF-8: {}", root.display()))
+        })
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let bounds = 1..=32_768;
         if bounds.contains(&self.operations) && bounds.contains(&self.files) {

@@ -101,6 +101,18 @@ fn a_mode_is_that_of_what_is_created() {
 }
 
 #[test]
+fn a_root_is_a_path_in_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = folder();
+    let root = folder.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    fs::create_dir(&root).unwrap();
+    let error = littoral::start(littoral::Config::new().root(&root)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("the root is not UTF-8"), "{error}");
+    littoral::start(littoral::Config::new().root(folder.path())).unwrap();
+}
+
+#[test]
 fn a_temporary_file_has_no_links() {
     let folder = folder();
     let io = driver(folder.path(), 64);

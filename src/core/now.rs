@@ -78,7 +78,10 @@ impl Core {
             return Err(error);
         }
         if let Some(opened) = state.prepared_temporary() {
-            return Ok(opened);
+            state.heed(opened.file, options);
+            let opened = state.locked_now(opened, options);
+            self.leave(state);
+            return opened;
         }
         if state.files.open_count() >= state.config.files as usize {
             return Err(too_many_files(Operation::Temporary));

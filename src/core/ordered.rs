@@ -99,8 +99,10 @@ impl State {
         let slot = &self.slots[slot];
         match slot.operation {
             Operation::Pread | Operation::Preadv => Some((slot.at..slot.end(), false)),
-            Operation::Pwrite | Operation::Pwritev => Some((slot.at..slot.end(), true)),
-            Operation::Size => Some((0..u64::MAX, false)),
+            Operation::Pwrite | Operation::Pwritev | Operation::Allocate => {
+                Some((slot.at..slot.end(), true))
+            }
+            Operation::Size | Operation::Metadata => Some((0..u64::MAX, false)),
             _ => None,
         }
     }

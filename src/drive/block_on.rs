@@ -106,7 +106,7 @@ fn wait_by_steps<T: Outcome>(io: &dyn Io, mut completion: Completion<T>) -> Resu
 /// use littoral::{Config, OpenOptions, batch, start, wait};
 /// # fn main() -> littoral::Result<()> {
 /// # let folder = tempfile::tempdir().unwrap();
-/// # let io = start(Config::new().root(folder.path().to_str().unwrap()))?;
+/// # let io = start(Config::new().root(folder.path()))?;
 /// let file = wait(&*io, io.open("pages", OpenOptions::new().create(true)))?;
 /// // Each page has its completion, and the group that of all of them.
 /// let mut all = io.group();

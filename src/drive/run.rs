@@ -22,7 +22,7 @@ use crate::{Config, Io, Result, start};
 ///
 /// fn main() -> ExitCode {
 /// #   let folder = tempfile::tempdir().unwrap();
-/// #   let config = Config::new().root(folder.path().to_str().unwrap());
+/// #   let config = Config::new().root(folder.path());
 /// #   return run(config, greet);
 ///     run(Config::new(), greet)
 /// }

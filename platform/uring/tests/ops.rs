@@ -1,7 +1,7 @@
 //! One test per operation; each runs through the ring, by calls in `push`, and by `Direct`.
 
 use super::{Path, both, create, native, open, run, source, span};
-use crate::{Errno, FileKind, Handle, Op, OpenFlags, Ring, Stat, SyncKind};
+use crate::{Errno, FileKind, Handle, Listed, Op, OpenFlags, Ring, Stat, SyncKind};
 
 const RW_NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE);
 
@@ -215,4 +215,68 @@ fn lengths_past_one_call_are_short_and_do_not_wrap() {
     }
     // SAFETY: the mapping is ours and nothing points into it any more.
     unsafe { rustix::mm::munmap(start.cast(), len) }.expect("a mapping to take away");
+}
+
+#[test]
+fn names_and_directories() {
+    for (mut ring, folder) in both() {
+        let ring = &mut ring;
+        let inside = |name: &str| folder.path().join(name);
+        let [a, b, dir, below] = ["a", "b", "dir", "dir/below"].map(Path::new);
+        std::fs::write(inside("a"), "bytes").expect("a file");
+        std::fs::write(inside("b"), "other").expect("a file");
+        let make = Op::MakeDirectory { name: dir.name() };
+        assert_eq!(run(ring, Op::MakeDirectory { name: below.name() }), Err(Errno::NOENT));
+        assert_eq!(run(ring, make), Ok(0));
+        assert_eq!(run(ring, make), Err(Errno::EXIST));
+        let rename = |from: &Path, to: &Path| Op::Rename { from: from.name(), to: to.name() };
+        assert_eq!(run(ring, rename(&a, &b)), Ok(0));
+        assert_eq!(run(ring, rename(&a, &b)), Err(Errno::NOENT));
+        assert_eq!(std::fs::read(inside("b")).expect("it has the name"), b"bytes");
+        assert_eq!(run(ring, rename(&b, &below)), Ok(0));
+
+        let mut stat = Stat::default();
+        assert_eq!(run(ring, Op::Look { name: below.name(), stat: &raw mut stat }), Ok(5));
+        assert_eq!((stat.kind, stat.size), (FileKind::File, 5));
+        assert!(stat.modified.is_some_and(|nanos| nanos > 1_600_000_000_000_000_000), "{stat:?}");
+        let mut listed = Vec::new();
+        let root = Path::new(".");
+        assert_eq!(run(ring, Op::List { name: root.name(), into: &raw mut listed }), Ok(0));
+        assert_eq!(listed, [Listed { name: "dir".into(), kind: FileKind::Directory }]);
+        let list = Op::List { name: below.name(), into: &raw mut listed };
+        assert_eq!(run(ring, list), Err(Errno::NOTDIR));
+
+        let flags = OpenFlags::DIRECTORY;
+        let folder = open(ring, "dir", flags).expect("a directory");
+        assert_eq!(run(ring, Op::Sync { file: folder, kind: SyncKind::Full }), Ok(0));
+        assert_eq!(run(ring, Op::Close { file: folder }), Ok(0));
+        assert_eq!(open(ring, "dir/below", flags), Err(Errno::NOTDIR));
+
+        let remove = |path: &Path| Op::RemoveDirectory { name: path.name() };
+        assert_eq!(run(ring, remove(&dir)), Err(Errno::NOTEMPTY));
+        assert_eq!(run(ring, remove(&below)), Err(Errno::NOTDIR));
+        assert_eq!(run(ring, Op::Remove { name: below.name() }), Ok(0));
+        assert_eq!(run(ring, remove(&dir)), Ok(0));
+    }
+}
+
+#[test]
+fn files_without_a_name_and_space_ahead() {
+    for (mut ring, folder) in both() {
+        let ring = &mut ring;
+        let (unnamed, by_name) = (OpenFlags::TEMPORARY | OpenFlags::WRITE, OpenFlags::CREATE);
+        for flags in [unnamed, unnamed | by_name] {
+            let file = open(ring, ".littoral-test", flags).expect("a temporary file");
+            assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+            assert_eq!(run(ring, Op::Write { file, at: 0, span: source(b"kept") }), Ok(4));
+            assert_eq!(run(ring, Op::Allocate { file, at: 0, len: 50_000 }), Ok(0));
+            assert_eq!(run(ring, Op::Size { file }), Ok(50_000));
+            assert_eq!(run(ring, Op::Allocate { file, at: 9, len: 0 }), Err(Errno::INVAL));
+            assert_eq!(run(ring, Op::Close { file }), Ok(0));
+        }
+        std::fs::write(folder.path().join(".littoral-test"), "").expect("a file");
+        assert_eq!(open(ring, ".littoral-test", unnamed | by_name), Err(Errno::EXIST));
+        std::os::unix::fs::symlink("x", folder.path().join("link")).expect("a link");
+        assert_eq!(open(ring, "link", OpenFlags::NO_FOLLOW), Err(Errno::LOOP));
+    }
 }

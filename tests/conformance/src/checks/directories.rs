@@ -1,9 +1,9 @@
 //! F10, S6: directories, what is in them, and their names made durable.
 
-use littoral::{FileKind, OpenOptions};
+use littoral::{FileKind, OpenOptions, SyncKind};
 
 use super::family;
-use crate::ctx::write;
+use crate::ctx::{contents, write};
 use crate::{Ctx, Driver, Outcome, Plan, ensure, ensure_eq, ensure_kind};
 
 family! {
@@ -12,6 +12,7 @@ family! {
     "F10" a_long_list_is_in_order;
     "F6" names_of_directories_keep_the_rule;
     "S6" names_are_made_durable;
+    "S6" synced_names_outlive_a_crash;
 }
 
 async fn list(driver: &Driver, directory: &str) -> Outcome<Vec<(String, FileKind)>> {
@@ -140,5 +141,42 @@ async fn names_are_made_durable(ctx: &Ctx) -> Outcome {
     ensure_eq!(error.file(), Some("none"));
     ensure_kind!(driver.sync_dir("dir/file").await, NotADirectory);
     ensure_eq!(ctx.outside("dir/file").await?, b"bytes");
+    Ok(())
+}
+
+/// Where the power can be lost it is; elsewhere everything is dropped.
+async fn synced_names_outlive_a_crash(ctx: &Ctx) -> Outcome {
+    for round in 0..6 {
+        let driver = ctx.driver(&Plan::default())?;
+        let (first, second) = (format!("first-{round}"), format!("second-{round}"));
+        let below = format!("dir-{round}/below");
+        driver.create_dir_all(&below).await?;
+        driver.sync_dir("").await?;
+        driver.sync_dir(&format!("dir-{round}")).await?;
+        for name in [&first, &format!("{below}/file")] {
+            let file = driver.create(name).await?;
+            write(&file, 0, name.as_bytes()).await?;
+            file.sync(SyncKind::Full).await?;
+            file.close().await?;
+        }
+        driver.create("gone").await?.close().await?;
+        driver.sync_dir("").await?;
+        driver.rename(&first, &second).await?;
+        driver.remove("gone").await?;
+        driver.sync_dir("").await?;
+        driver.sync_dir(&below).await?;
+        ctx.stage().lose_power();
+        drop(driver);
+        let driver = ctx.driver(&Plan::default())?;
+        ensure!(!driver.exists(&first).await?, "round {round}: it was renamed");
+        ensure!(!driver.exists("gone").await?, "round {round}: it was removed");
+        for (name, bytes) in
+            [(&second, &first), (&format!("{below}/file"), &format!("{below}/file"))]
+        {
+            let file = driver.open(name, OpenOptions::read_only()).await?;
+            ensure_eq!(contents(&file).await?, bytes.as_bytes(), "round {round}: {name}");
+            file.close().await?;
+        }
+    }
     Ok(())
 }
