@@ -10,6 +10,7 @@ import { WITHOUT } from './clauses.mjs';
 import { oneLine, Missing } from './outcome.mjs';
 import { rowOfCheck } from './sabotage.mjs';
 import { Session, WITH_FILES } from './browser.mjs';
+import { say } from './progress.mjs';
 
 /** Backends that run as a native program, and those that run in a browser's worker. */
 export const NATIVE = [
@@ -95,8 +96,10 @@ export async function native(backend, { seed, filter, onRow, mode }) {
   const args = ['--backend', backend, '--seed', String(seed), ...(WITHOUT[mode]?.args ?? [])];
   if (filter) args.push('--filter', filter);
   let unreadable;
-  const { status } = await run(path, args, {
+  // What it says is in its rows already, unless it says something that no row tells.
+  const { status, talk } = await run(path, args, {
     quietSeconds: SILENCE_SECONDS,
+    quiet: true,
     onLine: (line) => {
       try {
         rows.take(line);
@@ -109,6 +112,7 @@ export async function native(backend, { seed, filter, onRow, mode }) {
   // Status 1 is the program's word that a check failed, and then a row says which.
   const failed = rows.list.some((row) => row.outcome === 'failed');
   if (status !== 0 && !(status === 1 && failed)) rows.broken(`the program ended with ${status}`);
+  if (status !== 0) talk.forEach(say);
   return rows.end();
 }
 
