@@ -169,7 +169,10 @@ impl Script {
                 drop(target.handles.swap_remove(any));
                 return Ok(());
             }
-            95..97 => Work::Room(self.world.io.room(1)),
+            95..97 => {
+                self.world.has_room = true;
+                Work::Room(self.world.io.room(1))
+            }
             _ => return self.meddle(),
         };
         self.take_off(file, work);

@@ -41,6 +41,8 @@ pub(crate) struct World {
     faults: Faults,
     host: Host,
     in_vain: u32,
+    /// Somebody waits for room, which there is once results are taken, and not by waiting.
+    pub(crate) has_room: bool,
 }
 
 impl World {
@@ -68,8 +70,20 @@ impl World {
         let operations = if is_narrow { 8 } else { 64 };
         let config = Config::new().operations(operations).drain_timeout(Duration::from_secs(5));
         let io = start_on(Box::new(ring), config).map_err(|error| error.to_string())?;
-        let in_vain = 0;
-        Ok(World { io, disk, control, shape, broken, is_small, is_narrow, faults, host, in_vain })
+        let (in_vain, has_room) = (0, false);
+        Ok(World {
+            io,
+            disk,
+            control,
+            shape,
+            broken,
+            is_small,
+            is_narrow,
+            faults,
+            host,
+            in_vain,
+            has_room,
+        })
     }
 
     /// From now on things go wrong.
@@ -89,8 +103,9 @@ impl World {
     /// Once around: whatever makes progress in this shape.
     pub(crate) fn turn(&mut self) -> Result<(), String> {
         let seen = self.io.delivered();
-        // Only for the ring: who waits for room has to take results, and not to wait.
-        let waits = self.shape == Shape::Waits && self.io.statistics().in_flight > 0;
+        // Only for the ring: what another thread would have to do is not waited for.
+        let may_wait = self.shape == Shape::Waits && !self.has_room;
+        let waits = may_wait && self.io.statistics().in_flight > 0;
         let wait = if waits { Wait::For(Duration::from_secs(3600)) } else { Wait::No };
         let step = self.io.step(seen, wait);
         self.host.turn();
@@ -111,7 +126,7 @@ impl World {
 
     /// Until nothing is under way: cancels are answered after their targets, closes after all.
     pub(crate) fn settle(&mut self) -> Result<(), String> {
-        self.in_vain = 0;
+        (self.in_vain, self.has_room) = (0, false);
         while self.io.statistics().in_flight > 0 || self.io.statistics().alive > 0 {
             self.turn()?;
         }
