@@ -40,6 +40,7 @@ cfg_if::cfg_if! {
 
         impl WaitTimeoutResult {
             /// The time is over.
+            #[must_use]
             pub const fn timed_out(&self) -> bool {
                 true
             }
@@ -47,6 +48,7 @@ cfg_if::cfg_if! {
 
         impl Condvar {
             /// One without waiters.
+            #[must_use]
             pub const fn new() -> Condvar {
                 Condvar(())
             }
@@ -55,6 +57,7 @@ cfg_if::cfg_if! {
             pub fn wait<T>(&self, _: &mut MutexGuard<'_, T>) {}
 
             /// Returns at once, as after that time: nobody can end the wait before.
+            #[expect(clippy::must_use_candidate, reason = "threads' own may be ignored as well")]
             pub fn wait_for<T>(
                 &self,
                 _: &mut MutexGuard<'_, T>,
