@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::counted::{Cost, cost};
+use crate::counted::{Cost, cost, word};
 use crate::loops::{Loop, Operation, Side, Taken};
 
 /// Operations of the shorter of two runs, about.
@@ -75,8 +75,7 @@ impl Ceilings {
 impl Ceiling {
     pub(crate) fn name(&self) -> String {
         let Ceiling { operation, taken, depth, .. } = self;
-        let (operation, taken) = (format!("{operation:?}"), format!("{taken:?}"));
-        format!("{}, {}, depth {depth}", operation.to_lowercase(), taken.to_lowercase())
+        format!("{}, {}, depth {depth}", word(operation), word(taken))
     }
 
     /// Measures both sides; a row each for instructions and for system calls.

@@ -35,17 +35,19 @@ pub(crate) fn cost(one: &Loop) -> Result<Cost> {
     })
 }
 
+/// A choice as it stands on the command line.
+pub(crate) fn word(choice: &impl ValueEnum) -> String {
+    choice.to_possible_value().expect("no choice is hidden").get_name().to_owned()
+}
+
 /// One run under callgrind.
 fn whole(one: &Loop) -> Result<Whole> {
-    let name = |value: Option<clap::builder::PossibleValue>| {
-        value.expect("no value is hidden").get_name().to_owned()
-    };
     let Output { status, stdout, stderr } = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--trace-syscalls=yes"])
         .arg(env::current_exe()?)
-        .args(["run", "--side", &name(one.side.to_possible_value())])
-        .args(["--operation", &name(one.operation.to_possible_value())])
-        .args(["--taken", &name(one.taken.to_possible_value())])
+        .args(["run", "--side", &word(&one.side)])
+        .args(["--operation", &word(&one.operation)])
+        .args(["--taken", &word(&one.taken)])
         .args(["--depth", &one.depth.to_string(), "--rounds", &one.rounds.to_string()])
         .output()
         .context("valgrind cannot be run (package valgrind)")?;
