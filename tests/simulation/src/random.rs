@@ -1,26 +1,22 @@
 //! The script's own chance, and what it condenses a run to.
 
-/// `SplitMix64`, as the platform's: the same numbers on every target.
+/// The same numbers on every target.
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(fastrand::Rng);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(fastrand::Rng::with_seed(seed))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.u64(..)
     }
 
     /// A number below `bound`, which is not 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        let high = (u128::from(self.next()) * bound as u128) >> 64;
-        usize::try_from(high).expect("it is below a usize")
+        // By 64 bits, so that it is the same number where a usize has 32.
+        usize::try_from(self.0.u64(..bound as u64)).expect("it is below a usize")
     }
 
     pub(crate) fn chance(&mut self, percent: usize) -> bool {

@@ -27,6 +27,7 @@ pub(crate) enum Shape {
     Hosted,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts, not one state")]
 pub(crate) struct World {
     pub(crate) io: Arc<dyn Io>,
     pub(crate) disk: Disk,
