@@ -13,7 +13,6 @@
 use littoral_platform::{Errno, Op, RESERVED, SyncKind};
 
 use super::Core;
-use super::barrier::Class;
 use super::held::{Opened, Value};
 use super::state::{State, is_transient};
 use super::table::{NONE, Phase, Slot, Stage};
@@ -176,7 +175,7 @@ impl State {
 
     /// Why a change or a sync of a file cannot be taken now.
     pub(crate) fn sync_loss(&mut self, opened: &Opened, operation: Operation) -> Option<Error> {
-        let cause = self.files.get(opened.file).poison.as_ref()?;
+        let cause = self.files.get(opened.file).poison.as_ref().filter(|_| changes(operation))?;
         Some(Error::new(ErrorKind::SyncLost, operation).caused_by(cause.clone()))
     }
 
@@ -193,12 +192,12 @@ impl State {
         let Some(cause) = self.files.try_get(file).and_then(|file| file.poison.clone()) else {
             return;
         };
-        let changes = |slot: u32| {
+        let is_one = |slot: u32| {
             let slot = &self.slots[slot];
-            slot.file == file && slot.class != Class::Read && !slot.is_over()
+            slot.file == file && changes(slot.operation) && !slot.is_over()
         };
-        let changes: Vec<u32> = self.slots.alive().filter(|&slot| changes(slot)).collect();
-        for index in changes {
+        let unwanted: Vec<u32> = self.slots.alive().filter(|&slot| is_one(slot)).collect();
+        for index in unwanted {
             let slot = &self.slots[index];
             let head = slot.head;
             match slot.stage {
@@ -253,6 +252,12 @@ impl Core {
         self.leave(state);
         error
     }
+}
+
+/// What a poisoned file does not take. Locks are given up, and handles closed, all the same.
+fn changes(operation: Operation) -> bool {
+    use Operation::{Allocate, Pwrite, Pwritev, Sync, Truncate};
+    matches!(operation, Allocate | Pwrite | Pwritev | Sync | Truncate)
 }
 
 /// Whether a flush that ended so has run. One that was interrupted, cancelled, or refused for what

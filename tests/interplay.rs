@@ -1,0 +1,106 @@
+//! Defects that the engine once had where two of its machines meet, one test each, named by the
+//! clause that each broke.
+
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use littoral::platform::faulty::{Faults, Faulty, OpKind, Outcome, Permille, Rule, Script};
+use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
+use littoral::platform::{LockKind, Native, Setup};
+use littoral::*;
+
+/// A ring on which reads go straight.
+fn scripted(config: Config) -> (Arc<dyn Io>, Script) {
+    let prompt = Permille::ALWAYS;
+    let disposition = Disposition { prompt, read_call_cost: 0, ..Disposition::seeded(1) };
+    let setup = Setup { root: None, in_flight: 64 };
+    let ring = Simulated::new(&setup, Disk::new(), disposition);
+    let script = Script::new();
+    let ring = Faulty::new(ring, Faults::default(), script.clone());
+    (start_on(Box::new(ring), config).unwrap(), script)
+}
+
+fn open(io: &Arc<dyn Io>, name: &str) -> Arc<dyn File> {
+    wait(&**io, io.open(name, OpenOptions::new().create(true))).unwrap()
+}
+
+fn settle(io: &Arc<dyn Io>) {
+    for _ in 0..50 {
+        io.step(io.delivered(), Wait::No);
+    }
+}
+
+fn page(byte: u8) -> Shared {
+    Shared::from(vec![byte; 4096])
+}
+
+/// Runs `act` elsewhere; `None` if it has not come back in time.
+fn in_time<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(act()));
+    told.recv_timeout(Duration::from_secs(5)).ok()
+}
+
+fn kind<T>(result: Result<T>) -> std::result::Result<T, ErrorKind> {
+    result.map_err(|error| error.kind())
+}
+
+/// L3, S3: a handle that is closed behind a flush that fails gives its lock up all the same.
+#[test]
+fn l3_a_close_behind_a_failed_flush_gives_the_lock_up() {
+    for drops in [false, true] {
+        let (io, script) = scripted(Config::new().lock_patience(Duration::ZERO));
+        let (one, other) = (open(&io, "f"), open(&io, "f"));
+        wait(&*io, one.lock(LockKind::Exclusive)).unwrap();
+        script.push(Rule::next(OpKind::Sync, Outcome::Fail(Errno::IO)));
+        let sync = one.sync(SyncKind::Data);
+        if drops {
+            drop(one);
+            settle(&io);
+        } else {
+            let close = one.close();
+            settle(&io);
+            wait(&*io, close).unwrap();
+        }
+        assert_eq!(kind(wait(&*io, sync)), Err(ErrorKind::Io));
+        wait(&*io, other.lock(LockKind::Exclusive)).expect("nobody has it any more");
+    }
+}
+
+/// L1, S3: giving a lock up changes no byte: a poisoned file does not keep anybody from it.
+#[test]
+fn l1_a_poisoned_file_is_unlocked() {
+    let (io, script) = scripted(Config::new().lock_patience(Duration::ZERO));
+    let (one, other) = (open(&io, "f"), open(&io, "f"));
+    wait(&*io, one.lock(LockKind::Exclusive)).unwrap();
+    script.push(Rule::next(OpKind::Sync, Outcome::Fail(Errno::IO)));
+    let sync = one.sync(SyncKind::Data);
+    let unlock = one.unlock();
+    assert_eq!(kind(wait(&*io, sync)), Err(ErrorKind::Io));
+    wait(&*io, unlock).expect("behind the flush that fails");
+    wait(&*io, one.lock(LockKind::Exclusive)).unwrap();
+    wait(&*io, one.unlock()).expect("of a file that is poisoned");
+    wait(&*io, other.lock(LockKind::Exclusive)).unwrap();
+    assert_eq!(kind(wait(&*io, one.pwrite(0, page(1)))), Err(ErrorKind::SyncLost));
+}
+
+/// L1, S3: who waits for a lock waits on when a flush of the file fails.
+#[test]
+fn l1_who_waits_for_a_lock_outlives_a_failed_flush() {
+    let (io, script) = scripted(Config::new().lock_patience(Duration::from_secs(100)));
+    let (one, other) = (open(&io, "f"), open(&io, "f"));
+    wait(&*io, one.lock(LockKind::Exclusive)).unwrap();
+    // The lock has the slot of a write.
+    wait(&*io, other.pwrite(0, page(1))).unwrap();
+    let mut lock = other.lock(LockKind::Exclusive);
+    script.push(Rule::next(OpKind::Sync, Outcome::Fail(Errno::IO)));
+    let sync = one.sync(SyncKind::Data);
+    settle(&io);
+    assert_eq!(kind(wait(&*io, sync)), Err(ErrorKind::Io));
+    assert!(lock.try_take().is_none(), "it waits");
+    one.unlock().detach();
+    drop(one);
+    settle(&io);
+    lock.try_take().expect("the lock is free").unwrap();
+}
