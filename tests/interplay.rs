@@ -104,3 +104,43 @@ fn l1_who_waits_for_a_lock_outlives_a_failed_flush() {
     settle(&io);
     lock.try_take().expect("the lock is free").unwrap();
 }
+
+/// G2, P1: what is done at once inside a batch waits for what the batch has staged, so starts it.
+#[test]
+fn g2_opening_at_once_behind_a_staged_write() {
+    let (io, _) = scripted(Config::new());
+    let file = open(&io, "f");
+    let opened = in_time(move || {
+        batch(&*io, || {
+            file.pwrite(0, page(1)).detach();
+            drop(file);
+            io.open_now("f", OpenOptions::new()).map(drop)
+        })
+    });
+    opened.expect("it waits for ever").unwrap();
+}
+
+/// G2, C6: a batch does not delay what another thread closes.
+#[test]
+fn g2_a_close_is_in_no_batch_of_another_thread() {
+    let (io, script) = scripted(Config::new());
+    let (mine, yours) = (open(&io, "mine"), open(&io, "yours"));
+    wait(&*io, yours.lock(LockKind::Exclusive)).unwrap();
+    batch(&*io, || {
+        let writes = [0, 100_000, 200_000].map(|at| mine.pwrite(at, page(1)));
+        for write in writes {
+            wait(&*io, write).unwrap();
+        }
+        script.push(Rule::next(OpKind::Write, Outcome::Park));
+        let (io, script) = (Arc::clone(&io), script.clone());
+        let closed = in_time(move || {
+            let write = yours.pwrite(0, page(1));
+            settle(&io);
+            let close = yours.close();
+            script.release();
+            wait(&*io, write).unwrap();
+            wait(&*io, close)
+        });
+        closed.expect("it waits for the end of the batch").unwrap();
+    });
+}

@@ -201,6 +201,10 @@ impl Core {
                 state.files.acquire(name, Waiter::Slot(NONE));
                 return Ok(());
             }
+            if !state.batches.is_empty() {
+                // What this thread has staged may be what keeps the name.
+                state.start_staged();
+            }
             state.work(true, false);
             if !state.files.is_busy(name) {
                 continue;

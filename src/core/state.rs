@@ -6,7 +6,7 @@ use std::sync::Arc;
 use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
 
 use super::barrier::Ready;
-use super::batch::Batches;
+use super::batch::{ALONE, Batches};
 use super::events::{Event, Events, is_notable};
 use super::files::Files;
 use super::fork::{FORKED, FORKED_TEXT};
@@ -209,6 +209,7 @@ impl State {
         slot.phase = Phase::Main;
         slot.operation = operation;
         slot.gate = Gate::None;
+        slot.batch = ALONE;
         slot.file = file;
         slot.sequence = self.sequence;
         (slot.at, slot.total, slot.done) = (0, 0, 0);
