@@ -46,6 +46,34 @@ fn kind<T>(result: Result<T>) -> std::result::Result<T, ErrorKind> {
     result.map_err(|error| error.kind())
 }
 
+/// G1: a read that was over when it joined a group is gone once it is taken, and who has its place
+/// next is no member.
+#[test]
+fn g1_who_follows_a_finished_read_is_not_in_its_group() {
+    let (io, script) = scripted(Config::new());
+    let file = open(&io, "f");
+    // Slots for all of what follows.
+    for write in [0, 10_000, 20_000].map(|at| file.pwrite(at, page(1))) {
+        wait(&*io, write).unwrap();
+    }
+    script.push(Rule::next(OpKind::Write, Outcome::Park).at(100_000));
+    let slow = file.pwrite(100_000, page(2));
+    settle(&io);
+    let mut read = file.pread(0, Buffer::with_capacity(4096));
+    settle(&io);
+    let mut group = io.group();
+    group.add(&slow);
+    group.add(&read);
+    read.try_take().expect("it is over").unwrap();
+    let mut joined = group.join();
+    wait(&*io, file.pwrite(0, page(3))).unwrap();
+    settle(&io);
+    assert!(joined.try_take().is_none(), "a member is not over");
+    script.release();
+    wait(&*io, slow).unwrap();
+    wait(&*io, joined).unwrap();
+}
+
 /// L3, S3: a handle that is closed behind a flush that fails gives its lock up all the same.
 #[test]
 fn l3_a_close_behind_a_failed_flush_gives_the_lock_up() {

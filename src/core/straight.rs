@@ -129,7 +129,9 @@ impl Core {
         let mut guard = self.lock();
         let state = &mut *guard;
         let slot = &mut state.slots[key.slot];
+        // One that is plain is in no group, which would have to be forgotten with it.
         if slot.stage == Stage::PublishedRead
+            && slot.plain
             && slot.generation == key.generation
             && state.rooms.is_empty()
             && let Held::Read(buffer) = core::mem::take(&mut slot.held)
