@@ -172,3 +172,36 @@ fn g2_a_close_is_in_no_batch_of_another_thread() {
         closed.expect("it waits for the end of the batch").unwrap();
     });
 }
+
+/// S1, G1: a failure that was taken is known, though nobody took its group's.
+#[test]
+fn s1_a_failure_taken_beside_its_group_is_not_told_again() {
+    let (io, script) = scripted(Config::new());
+    let file = open(&io, "f");
+    script.push(Rule::next(OpKind::Write, Outcome::Fail(Errno::IO)));
+    let write = file.pwrite(0, page(1));
+    let mut group = io.group();
+    group.add(&write);
+    let joined = group.join();
+    settle(&io);
+    drop(joined);
+    assert_eq!(kind(wait(&*io, write)), Err(ErrorKind::Io));
+    wait(&*io, file.sync(SyncKind::Data)).expect("somebody was told");
+}
+
+/// S1, G1: a group tells of what was refused, too, however much of it there was.
+#[test]
+fn s1_refusals_told_by_a_group_are_not_told_again() {
+    let (io, _) = scripted(Config::new().operations(2));
+    let file = open(&io, "f");
+    let mut group = io.group();
+    let taken = [0, 10_000].map(|at| file.pwrite(at, page(1)));
+    for at in [20_000, 30_000, 40_000] {
+        group.add(&file.pwrite(at, page(1)));
+    }
+    for write in taken {
+        wait(&*io, write).unwrap();
+    }
+    assert_eq!(kind(wait(&*io, group.join())), Err(ErrorKind::Saturated));
+    wait(&*io, file.sync(SyncKind::Data)).expect("the group has told");
+}

@@ -122,10 +122,25 @@ impl State {
         })
     }
 
+    /// Whether some group has that failure to tell.
+    pub(crate) fn has_a_teller(&self, place: Place) -> bool {
+        self.groups.values().any(|group| group.untold.contains(&place))
+    }
+
     /// A group is gone: somebody took what it had to tell, or nobody will.
     pub(crate) fn forget_group(&mut self, index: u32, told: bool) {
         let Some(members) = self.groups.remove(&index) else { return };
+        // Members whose completions are still there tell of themselves.
+        let present = |key: &Key| {
+            let slot = self.slots.find(*key)?;
+            Some((slot.file, slot.sequence))
+        };
+        let present: Vec<Place> =
+            if told { Vec::new() } else { members.keys.iter().filter_map(present).collect() };
         for (file, sequence) in members.untold {
+            if present.contains(&(file, sequence)) {
+                continue;
+            }
             let Some(entry) = self.files.try_get(file) else { continue };
             if told {
                 entry.failures.forgive(sequence);

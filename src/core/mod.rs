@@ -227,6 +227,9 @@ impl Core {
     /// Somebody took the error of a refused operation, or dropped it unseen.
     pub(crate) fn refusal_seen(&self, (file, sequence): (u32, u64), taken: bool) {
         let mut state = self.lock();
+        if !taken && state.has_a_teller((file, sequence)) {
+            return;
+        }
         // The file may be gone, and another one in its place: then this finds nothing.
         let Some(entry) = state.files.try_get(file) else { return };
         if taken {
