@@ -173,6 +173,29 @@ fn g2_a_close_is_in_no_batch_of_another_thread() {
     });
 }
 
+/// S3: a rename onto another name of the same file does nothing (`rename(2)`), so the file keeps
+/// the name it is known by.
+#[cfg(unix)]
+#[test]
+fn s3_a_rename_of_one_link_onto_another_forgets_no_lost_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a"), b"one file").unwrap();
+    std::fs::hard_link(folder.path().join("a"), folder.path().join("b")).unwrap();
+    let root = Some(folder.path().to_str().unwrap().to_owned());
+    let ring = Native::new(&Setup { root, in_flight: 64 }).unwrap();
+    let script = Script::new();
+    let ring = Faulty::new(ring, Faults::default(), script.clone());
+    let io = start_on(Box::new(ring), Config::new()).unwrap();
+    let file = open(&io, "a");
+    script.push(Rule::next(OpKind::Sync, Outcome::Fail(Errno::IO)));
+    assert_eq!(kind(wait(&*io, file.sync(SyncKind::Data))), Err(ErrorKind::Io));
+    wait(&*io, file.close()).unwrap();
+    wait(&*io, io.rename("a", "b")).unwrap();
+    wait(&*io, io.remove("b")).unwrap();
+    let file = open(&io, "a");
+    assert_eq!(kind(wait(&*io, file.sync(SyncKind::Data))), Err(ErrorKind::SyncLost));
+}
+
 /// S1, G1: a failure that was taken is known, though nobody took its group's.
 #[test]
 fn s1_a_failure_taken_beside_its_group_is_not_told_again() {

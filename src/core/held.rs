@@ -35,6 +35,8 @@ pub(crate) struct Naming {
     bytes: Box<[u8]>,
     /// The other name of a rename, in the same two forms.
     pub(crate) target: Option<(Arc<str>, Box<[u8]>)>,
+    /// Of a rename: what has each name that was looked at, if that is one file.
+    pub(crate) linked: Option<(u64, u64)>,
     /// How many of the two names it has, the lesser one first.
     pub(crate) has: u8,
     pub(crate) options: OpenOptions,
@@ -60,6 +62,7 @@ impl Naming {
             bytes: with_nul(&name),
             name,
             target: None,
+            linked: None,
             has: 0,
             options,
             temporary: false,

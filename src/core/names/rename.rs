@@ -60,6 +60,12 @@ impl State {
     pub(super) fn rename_answered(&mut self, slot: u32, result: Result<u64, Errno>) -> bool {
         let phase = self.slots[slot].phase;
         let absent = result == Err(Errno::NOENT);
+        if matches!(phase, Phase::Look | Phase::LookAtTarget) {
+            let naming = self.naming(slot);
+            let found = result.is_ok().then_some(naming.stat.identity);
+            let linked = phase == Phase::Look || naming.linked == found;
+            naming.linked = found.filter(|_| linked);
+        }
         let refused = match (phase, result) {
             (Phase::Look | Phase::LookAtTarget, Ok(_)) => {
                 let stat = *self.naming(slot).stat;
@@ -93,7 +99,8 @@ impl State {
     /// What is known by name goes along.
     fn renamed(&mut self, slot: u32) {
         let naming = self.naming(slot);
-        if let Some((to, _)) = &naming.target {
+        // Of two names of one file, none goes away.
+        if let Some((to, _)) = naming.target.as_ref().filter(|_| naming.linked.is_none()) {
             let (from, to) = (Arc::clone(&naming.name), Arc::clone(to));
             self.poisons.renamed(&from, &to);
         }
