@@ -173,6 +173,27 @@ fn g2_a_close_is_in_no_batch_of_another_thread() {
     });
 }
 
+/// P1: what two prepare stays prepared though one of them is cancelled.
+#[test]
+fn p1_a_cancelled_prepare_leaves_what_another_one_prepared() {
+    let (io, script) = scripted(Config::new());
+    drop(open(&io, "other"));
+    script.push(Rule::next(OpKind::Open, Outcome::Park).skip(1));
+    let cancelled = io.prepare(&["f", "slow"], 0);
+    settle(&io);
+    wait(&*io, io.prepare(&["f"], 0)).unwrap();
+    cancelled.cancel();
+    assert_eq!(kind(wait(&*io, cancelled)), Err(ErrorKind::Cancelled));
+    settle(&io);
+    let refused =
+        wait(&*io, io.rename("other", "f")).expect_err("it is open for the driver's life");
+    assert_eq!(refused.kind(), ErrorKind::Busy);
+    // The one who is left gives it back like any other.
+    drop(io.open_now("f", OpenOptions::new().create(true)).unwrap());
+    wait(&*io, io.remove("f")).unwrap();
+    assert!(!io.exists_now("f").unwrap());
+}
+
 /// S3: a rename onto another name of the same file does nothing (`rename(2)`), so the file keeps
 /// the name it is known by.
 #[cfg(unix)]

@@ -48,6 +48,8 @@ pub(crate) struct OpenFile {
     /// What the platform said to the closes so far.
     pub(crate) close_error: Option<Error>,
     pub(crate) prepared: bool,
+    /// How many count on that: who prepares it, and who has.
+    pub(crate) preparers: u32,
     /// A prepared file that reads as if it did not exist.
     pub(crate) absent: bool,
 }
@@ -148,6 +150,7 @@ impl Files {
             closer: NONE,
             close_error: None,
             prepared: false,
+            preparers: 0,
             absent: false,
         };
         let index = self.free.pop().unwrap_or_else(|| {

@@ -35,11 +35,12 @@ impl State {
 
     /// Adds a file to the prepared set.
     pub(super) fn prepare_file(&mut self, slot: u32, file: u32) {
-        if !self.files.get(file).prepared {
-            self.files.get(file).prepared = true;
+        let entry = self.files.get(file);
+        entry.preparers = entry.preparers.saturating_add(1);
+        if !core::mem::replace(&mut entry.prepared, true) {
             self.add_user(file);
-            self.naming(slot).prepared.push(file);
         }
+        self.naming(slot).prepared.push(file);
     }
 
     /// Goes on to the names that are left, as far as they are free and open already. A loop: there
@@ -77,11 +78,16 @@ impl State {
         Some(self.temporary_name())
     }
 
-    /// A prepare that failed gives back what it had opened.
+    /// A prepare that failed gives back what it had opened, but for what others prepared, too.
     pub(crate) fn unprepare(&mut self, slot: u32) {
         for file in core::mem::take(&mut self.naming(slot).prepared) {
-            self.files.get(file).prepared = false;
-            self.let_go(file);
+            let entry = self.files.get(file);
+            // Nobody else knows of a temporary file.
+            entry.preparers = entry.preparers.saturating_sub(1);
+            if entry.preparers == 0 {
+                entry.prepared = false;
+                self.let_go(file);
+            }
         }
     }
 }
