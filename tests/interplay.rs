@@ -1,23 +1,32 @@
 //! Defects that the engine once had where two of its machines meet, one test each, named by the
 //! clause that each broke.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use littoral::platform::faulty::{Faults, Faulty, OpKind, Outcome, Permille, Rule, Script};
 use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
-use littoral::platform::{LockKind, Native, Setup};
+use littoral::platform::{LockKind, Native, Op, Setup};
 use littoral::*;
 
+#[path = "support/gated.rs"]
+mod gated;
+use gated::{Gate, Wrap};
+
 /// A ring on which reads go straight.
-fn scripted(config: Config) -> (Arc<dyn Io>, Script) {
+fn simulated() -> (Faulty<Simulated>, Script) {
     let prompt = Permille::ALWAYS;
     let disposition = Disposition { prompt, read_call_cost: 0, ..Disposition::seeded(1) };
     let setup = Setup { root: None, in_flight: 64 };
     let ring = Simulated::new(&setup, Disk::new(), disposition);
     let script = Script::new();
-    let ring = Faulty::new(ring, Faults::default(), script.clone());
+    (Faulty::new(ring, Faults::default(), script.clone()), script)
+}
+
+fn scripted(config: Config) -> (Arc<dyn Io>, Script) {
+    let (ring, script) = simulated();
     (start_on(Box::new(ring), config).unwrap(), script)
 }
 
@@ -192,6 +201,41 @@ fn p1_a_cancelled_prepare_leaves_what_another_one_prepared() {
     drop(io.open_now("f", OpenOptions::new().create(true)).unwrap());
     wait(&*io, io.remove("f")).unwrap();
     assert!(!io.exists_now("f").unwrap());
+}
+
+/// C6, P1: a result that a thread comes across while it waits for a name is told to whoever waits
+/// for that.
+#[test]
+fn c6_opening_at_once_keeps_nobodys_result() {
+    let (ring, script) = simulated();
+    let gate = Arc::<Gate>::default();
+    let ring = Wrap { inner: ring, dead: Arc::default(), gate: Arc::clone(&gate) };
+    let io = start_on(Box::new(ring), Config::new()).unwrap();
+    let file = open(&io, "g");
+    gate.hold(|op| matches!(op, Op::Open { .. }));
+    let open_now = |io: &Arc<dyn Io>| {
+        let io = Arc::clone(io);
+        thread::spawn(move || io.open_now("f", OpenOptions::new().create(true)).map(drop))
+    };
+    let first = open_now(&io);
+    gate.wait_held();
+    script.push(Rule::next(OpKind::Read, Outcome::Park));
+    let read = file.pread(0, Buffer::with_capacity(8));
+    settle(&io);
+    gate.deaf.store(true, Ordering::SeqCst);
+    let waits = Arc::clone(&io);
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(wait(&*waits, read)));
+    while !gate.waiting.load(Ordering::SeqCst) {
+        thread::yield_now();
+    }
+    script.release();
+    let second = open_now(&io);
+    let read = told.recv_timeout(Duration::from_secs(5));
+    gate.release();
+    first.join().unwrap().unwrap();
+    second.join().unwrap().unwrap();
+    read.expect("it sleeps until the name is free").unwrap();
 }
 
 /// S3: a rename onto another name of the same file does nothing (`rename(2)`), so the file keeps

@@ -206,6 +206,12 @@ impl Core {
                 state.start_staged();
             }
             state.work(true, false);
+            if !state.ended.is_empty() && (state.leader || state.followers > 0) {
+                // Somebody waits for the ring, which has nothing more to say to him.
+                state.rings_bell = true;
+                self.leave(state);
+                state = self.lock();
+            }
             if !state.files.is_busy(name) {
                 continue;
             }

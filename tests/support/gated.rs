@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use littoral::platform::{Clock, Cqe, Direct, Doorbell, Full, Op, Ring, Sqe};
 use littoral::{Errno, Limits, Report};
@@ -26,6 +27,12 @@ pub(crate) struct Gate {
     pub(crate) news: Condvar,
     pub(crate) open: Mutex<bool>,
     pub(crate) closes: AtomicUsize,
+    /// Who waits for the ring is woken by the bell only, as where another thread takes each
+    /// completion just before.
+    pub(crate) deaf: AtomicBool,
+    pub(crate) waiting: AtomicBool,
+    pub(crate) rung: Mutex<bool>,
+    pub(crate) bell: Condvar,
 }
 
 impl Gate {
@@ -62,6 +69,31 @@ impl Gate {
     }
 }
 
+struct WrapBell(Arc<dyn Doorbell>, Arc<Gate>);
+
+impl Doorbell for WrapBell {
+    fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
+        if !self.1.deaf.load(Ordering::SeqCst) {
+            return self.0.wait(unsubmitted, timeout);
+        }
+        self.0.wait(unsubmitted, Some(Duration::ZERO))?;
+        let mut rung = self.1.rung.lock().unwrap();
+        self.1.waiting.store(true, Ordering::SeqCst);
+        while !core::mem::take(&mut *rung) {
+            rung = self.1.bell.wait(rung).unwrap();
+        }
+        Ok(())
+    }
+    fn ring(&self) {
+        *self.1.rung.lock().unwrap() = true;
+        self.1.bell.notify_all();
+        self.0.ring();
+    }
+    fn ring_after(&self, time: Duration) {
+        self.0.ring_after(time);
+    }
+}
+
 pub(crate) struct WrapDirect(Arc<dyn Direct>, Arc<Gate>);
 
 impl Direct for WrapDirect {
@@ -94,7 +126,7 @@ unsafe impl<R: Ring> Ring for Wrap<R> {
         self.inner.reap()
     }
     fn doorbell(&self) -> Arc<dyn Doorbell> {
-        self.inner.doorbell()
+        Arc::new(WrapBell(self.inner.doorbell(), Arc::clone(&self.gate)))
     }
     fn direct(&self) -> Arc<dyn Direct> {
         Arc::new(WrapDirect(self.inner.direct(), Arc::clone(&self.gate)))
