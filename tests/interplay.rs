@@ -182,6 +182,55 @@ fn g2_a_close_is_in_no_batch_of_another_thread() {
     });
 }
 
+/// X1, L1: an open that was cancelled before it came to its lock does not wait for that.
+#[test]
+fn x1_a_cancelled_open_waits_for_no_lock() {
+    let (io, script) = scripted(Config::new().lock_patience(Duration::from_secs(100)));
+    let holder = open(&io, "f");
+    wait(&*io, holder.lock(LockKind::Exclusive)).unwrap();
+    script.push(Rule::next(OpKind::Stat, Outcome::Late));
+    let mut opening = io.open("f", OpenOptions::new().lock(LockKind::Exclusive));
+    settle(&io);
+    opening.cancel();
+    settle(&io);
+    script.release();
+    settle(&io);
+    let ended = opening.try_take().expect("it sleeps").map(drop);
+    assert_eq!(kind(ended), Err(ErrorKind::Cancelled));
+}
+
+/// X1, L1: the same where to be open is the lock, and somebody else has it open.
+#[test]
+fn x1_a_cancelled_open_waits_for_no_other_tab() {
+    let (disk, script) = (Disk::new(), Script::new());
+    let setup = Setup { root: None, in_flight: 64 };
+    let tab = |seed| {
+        let ring = Simulated::new(&setup, disk.clone(), Disposition::hosted(seed));
+        (ring.host(), Faulty::new(ring, Faults::default(), script.clone()))
+    };
+    let ((host, ring), (other, beside)) = (tab(1), tab(2));
+    let here = start_on(Box::new(ring), Config::new()).unwrap();
+    let there = start_on(Box::new(beside), Config::new()).unwrap();
+    let turns = || {
+        for _ in 0..20 {
+            host.turn();
+            other.turn();
+        }
+    };
+    let mut held = here.open("f", OpenOptions::new().create(true));
+    turns();
+    let _held = held.try_take().expect("it is open").unwrap();
+    script.push(Rule::next(OpKind::Open, Outcome::Late));
+    let mut opening = there.open("f", OpenOptions::new().create(true));
+    turns();
+    opening.cancel();
+    turns();
+    script.release();
+    turns();
+    let ended = opening.try_take().expect("it waits").map(drop);
+    assert_eq!(kind(ended), Err(ErrorKind::Cancelled));
+}
+
 /// P1: what two prepare stays prepared though one of them is cancelled.
 #[test]
 fn p1_a_cancelled_prepare_leaves_what_another_one_prepared() {

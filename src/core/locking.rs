@@ -203,6 +203,9 @@ impl State {
     }
 
     fn explain(&self, refused: &Refused, operation: Operation, waited: Option<u32>) -> Error {
+        if waited.is_some_and(|slot| self.slots[slot].cancelled) {
+            return Error::new(ErrorKind::Cancelled, operation);
+        }
         let holder = match refused {
             Refused::Code(code) => return Error::from_code(*code, operation),
             Refused::Here => "another handle of this driver has it",
@@ -337,9 +340,12 @@ impl State {
         self.close_handle(slot, opened);
     }
 
-    /// Waits out an answer that somebody else's lock is in the way; false if patience is over. Also
-    /// for an open, where being open is the lock.
+    /// Waits out an answer that somebody else's lock is in the way; false if patience is over, or
+    /// its end was asked for meanwhile. Also for an open, where being open is the lock.
     pub(crate) fn sleep(&mut self, slot: u32) -> bool {
+        if self.slots[slot].cancelled {
+            return false;
+        }
         let now = self.clock.monotonic_nanos();
         let patience = nanos(self.config.lock_patience);
         let nap = match &mut self.slots[slot].held {
