@@ -231,6 +231,26 @@ fn x1_a_cancelled_open_waits_for_no_other_tab() {
     assert_eq!(kind(ended), Err(ErrorKind::Cancelled));
 }
 
+/// D1: an open that is never answered keeps its own handle, not that of the file of its name.
+#[test]
+fn d1_an_abandoned_open_keeps_no_file_open() {
+    for drops in [false, true] {
+        let (ring, script) = simulated();
+        let gate = Arc::<Gate>::default();
+        let ring = Wrap { inner: ring, dead: Arc::default(), gate: Arc::clone(&gate) };
+        let io = start_on(Box::new(ring), Config::new().drain_timeout(Duration::ZERO)).unwrap();
+        let file = open(&io, "f");
+        script.push(Rule::next(OpKind::Open, Outcome::Late));
+        let again = io.open("f", OpenOptions::new());
+        settle(&io);
+        let kept = if drops { None } else { Some(file) };
+        settle(&io);
+        drop(io);
+        assert_eq!(gate.closes.load(Ordering::SeqCst), 1, "dropped before: {drops}");
+        drop((kept, again));
+    }
+}
+
 /// P1: what two prepare stays prepared though one of them is cancelled.
 #[test]
 fn p1_a_cancelled_prepare_leaves_what_another_one_prepared() {

@@ -18,7 +18,7 @@ use super::events::Event;
 use super::fork::{FORKED, FORKED_TEXT};
 use super::held::Held;
 use super::state::{Delivery, State};
-use super::table::{NONE, Slot};
+use super::table::{NONE, Slot, Stage};
 use crate::{Error, ErrorKind, Operation, Status, Step, Wait};
 
 /// How often in a row a ring that has nothing in flight may refuse what is queued before it counts
@@ -91,6 +91,7 @@ impl State {
         let in_ring: Vec<u32> =
             unfinished.iter().copied().filter(|&slot| self.is_in_ring(slot)).collect();
         let count = in_ring.len();
+        let mut names = Vec::new();
         for index in unfinished {
             if self.slots[index].is_over() {
                 continue;
@@ -102,6 +103,12 @@ impl State {
                 None => Error::new(kind, operation),
             };
             let error = self.describe(index, error);
+            if code.is_none() && matches!(self.slots[index].held, Held::Naming(_)) {
+                // At a driver's end nobody waits for a name but closes: all others are cancelled.
+                if self.slots[index].stage != Stage::Waiting {
+                    names.extend(self.names_of(index).into_iter().flatten());
+                }
+            }
             let slot = &mut self.slots[index];
             if in_ring.contains(&index) {
                 core::mem::forget(core::mem::take(&mut slot.held));
@@ -118,6 +125,9 @@ impl State {
         }
         self.queue.forget_slots();
         self.batches.forget_slots();
+        for name in names {
+            self.next_turn(&name);
+        }
         count
     }
 
