@@ -330,6 +330,24 @@ fn s3_a_rename_of_one_link_onto_another_forgets_no_lost_flush() {
     assert_eq!(kind(wait(&*io, file.sync(SyncKind::Data))), Err(ErrorKind::SyncLost));
 }
 
+/// G2: a step starts what was submitted so far in a batch, also what has to wait first.
+#[test]
+fn g2_what_a_step_has_started_goes_on_without_its_batch() {
+    let (io, script) = scripted(Config::new());
+    let file = open(&io, "f");
+    script.push(Rule::next(OpKind::Write, Outcome::Park));
+    batch(&*io, || {
+        let write = file.pwrite(0, page(1));
+        let mut sync = file.sync(SyncKind::Data);
+        io.step(io.delivered(), Wait::No);
+        script.release();
+        // Another thread steps for this one.
+        thread::scope(|scope| drop(scope.spawn(|| settle(&io)).join()));
+        sync.try_take().expect("it waits for the end of the batch").unwrap();
+        drop(write);
+    });
+}
+
 /// S1, G1: a failure that was taken is known, though nobody took its group's.
 #[test]
 fn s1_a_failure_taken_beside_its_group_is_not_told_again() {

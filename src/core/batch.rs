@@ -7,7 +7,8 @@
 //! to it.
 //!
 //! A thread that steps inside its own batch starts what it has staged so far: waiting for what may
-//! not begin would be for ever.
+//! not begin would be for ever. What follows is a batch of its own, so that nothing which was
+//! started, and waits for a barrier or a flush, is staged once more.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -58,10 +59,11 @@ impl Batches {
         self.0.push((batch, VecDeque::new()));
     }
 
-    /// What is staged so far.
-    fn take(&mut self, batch: u32) -> VecDeque<u32> {
+    /// What is staged so far. The batch goes on as another one.
+    fn take(&mut self, batch: u32, goes_on_as: u32) -> VecDeque<u32> {
         let open = self.0.iter_mut().find(|(id, _)| *id == batch);
-        open.map(|(_, staged)| core::mem::take(staged)).unwrap_or_default()
+        let taken = open.map(|open| core::mem::replace(open, (goes_on_as, VecDeque::new())));
+        taken.map(|(_, staged)| staged).unwrap_or_default()
     }
 
     fn end(&mut self, batch: u32) {
@@ -98,21 +100,37 @@ impl State {
     /// Queues what this thread has staged.
     pub(crate) fn start_staged(&mut self) {
         let batch = self.batches.current();
-        for slot in self.batches.take(batch) {
+        if batch == ALONE {
+            return;
+        }
+        let next = number();
+        INSIDE.with_borrow_mut(|inside| {
+            for id in inside.iter_mut().filter(|id| **id == batch) {
+                *id = next;
+            }
+        });
+        for slot in self.batches.take(batch, next) {
             self.queue.admit(slot);
         }
     }
 }
 
+/// A number for the next batch. They are given out again after 2^32; by then the first are over.
+fn number() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(ALONE);
+    NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1)
+}
+
 /// Ends a batch however its inside ends.
-struct Inside<'a>(&'a Core, u32);
+struct Inside<'a>(&'a Core);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.start_staged();
-        state.batches.end(self.1);
-        INSIDE.with_borrow_mut(|inside| inside.retain(|id| *id != self.1));
+        let over = state.batches.current();
+        state.batches.end(over);
+        INSIDE.with_borrow_mut(|inside| inside.retain(|id| *id != over));
         state.pump();
         state.submit();
         state.rings_bell = true;
@@ -123,7 +141,6 @@ impl Drop for Inside<'_> {
 impl Core {
     /// Runs `submit`, and starts what it submits on this thread at its end.
     pub(crate) fn batch(&self, submit: &mut dyn FnMut()) {
-        static NEXT: AtomicU32 = AtomicU32::new(ALONE);
         let mut state = self.lock();
         if state.batches.current() != ALONE {
             // A batch within a batch is a part of it.
@@ -131,13 +148,12 @@ impl Core {
             submit();
             return;
         }
-        // Numbers are given out again after 2^32 batches; by then the first ones are over.
-        let id = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+        let id = number();
         state.batches.begin(id);
         state.queue.road = 0;
         drop(state);
         INSIDE.with_borrow_mut(|inside| inside.push(id));
-        let _inside = Inside(self, id);
+        let _inside = Inside(self);
         submit();
     }
 }
@@ -155,10 +171,11 @@ mod tests {
         assert!(!batches.stage(ALONE, 30) && !batches.stage(3, 30));
         assert!(batches.replace(10, [12, 13].into_iter()) && !batches.replace(99, [1].into_iter()));
         assert_eq!(batches.len(), 4);
-        assert_eq!(batches.take(1), [12, 13, 11]);
-        batches.end(1);
-        assert!(!batches.stage(1, 14) && batches.stage(2, 21));
-        assert_eq!(batches.take(2), [20, 21]);
+        assert_eq!(batches.take(1, 3), [12, 13, 11]);
+        assert!(!batches.stage(1, 14) && batches.stage(3, 14));
+        batches.end(3);
+        assert!(!batches.stage(3, 14) && batches.stage(2, 21));
+        assert_eq!(batches.take(2, 4), [20, 21]);
     }
 
     #[test]
