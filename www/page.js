@@ -49,10 +49,23 @@ async function obstacle() {
   }
 }
 
+/** Runs the suite, unless it runs already: two runs would meet in the same folder. */
 async function run() {
-  const reason = await obstacle();
-  if (reason !== undefined) return say('unavailable', reason);
-  form.querySelector('button').disabled = true;
+  const button = form.querySelector('button');
+  if (button.disabled) return undefined;
+  button.disabled = true;
+  try {
+    const reason = await obstacle();
+    if (reason !== undefined) return say('unavailable', reason);
+    return await navigator.locks.request('littoral conformance', { ifAvailable: true }, (lock) =>
+      lock === null ? say('unavailable', 'It runs in another tab already.') : runAlone(),
+    );
+  } finally {
+    button.disabled = false;
+  }
+}
+
+async function runAlone() {
   table.replaceChildren();
   const counts = { passed: 0, covered: 0, failed: 0, skipped: 0 };
   const told = () =>
@@ -76,7 +89,6 @@ async function run() {
     say('failed', `${told()}, then the run broke off: ${error.message}`);
   } finally {
     client.close();
-    form.querySelector('button').disabled = false;
   }
 }
 
