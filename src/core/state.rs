@@ -89,6 +89,8 @@ pub(crate) struct State {
     /// Entries of reads that go straight, not yet handed to the ring; and what it answered last.
     pub(crate) outbox: Vec<Sqe>,
     pub(crate) inbox: Box<[Cqe; 64]>,
+    /// The lone read that the ring has to do: it is tried without it once.
+    pub(crate) tried: Tag,
     /// The largest offset from which a read goes straight.
     pub(crate) straight_at_max: u64,
     /// The longest read that goes straight; an empty one does not.
@@ -124,6 +126,8 @@ impl State {
             ordinary_max: (limits.in_flight / 2).max(1),
             outbox: Vec::with_capacity(OUTBOX.min(config.operations as usize)),
             inbox: Box::new([Cqe { tag: Tag(0), result: Ok(0) }; 64]),
+            // No entry has it.
+            tried: Tag(u64::MAX),
             straight_len_max: limits.bytes_per_call.min(STRAIGHT_MAX),
             straight_at_max: limits.offset_max.saturating_sub(STRAIGHT_MAX as u64),
             limits,

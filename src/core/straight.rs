@@ -111,6 +111,7 @@ impl Core {
         }
         let file = state.files.get(slot.file);
         if !slot.read_without_waiting(file, state.direct.as_ref(), sqe) {
+            state.tried = sqe.tag;
             return None;
         }
         let Held::Read(buffer) = core::mem::take(&mut slot.held) else { return None };
@@ -189,9 +190,13 @@ impl State {
     fn read_without_waiting(&mut self) -> bool {
         let sqe = &self.outbox[0];
         let Some((index, _)) = Tagged::slot_of(sqe.tag) else { return false };
+        if sqe.tag == self.tried {
+            return false;
+        }
         let slot = &mut self.slots[index];
         let file = self.files.get(slot.file);
         if !slot.read_without_waiting(file, self.direct.as_ref(), sqe) {
+            self.tried = sqe.tag;
             return false;
         }
         slot.tell(&mut self.deliveries);
