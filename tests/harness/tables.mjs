@@ -21,7 +21,9 @@ function tally(rows) {
 const words = (check) => check.replaceAll('_', ' ');
 
 function table(head, body) {
-  const line = (cells) => `| ${cells.join(' | ')} |`;
+  // A bar inside a cell would end it.
+  const inside = (cell) => String(cell).replaceAll('|', '\\|');
+  const line = (cells) => `| ${cells.map(inside).join(' | ')} |`;
   return [line(head), `|${head.map(() => '---|').join('')}`, ...body.map(line)];
 }
 
