@@ -41,9 +41,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::pool::{Bell, Pool, STACK};
-use crate::unix::{
-    BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST, close_copies,
-};
+use crate::unix::{Files, close_copies, limits};
 use crate::{
     Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
 };
@@ -95,18 +93,7 @@ impl Threads {
             pool: Arc::new(pool),
             taken: VecDeque::new(),
             live: 0,
-            limits: Limits {
-                in_flight,
-                spans_per_call: SPANS_PER_CALL,
-                bytes_per_call: BYTES_PER_CALL,
-                offset_max: OFFSET_MAX,
-                may_block: true,
-                executes_at_submit: false,
-                one_handle_per_file: false,
-                syncs_directories: true,
-                write_call_cost: WRITE_CALL_COST,
-                read_call_cost: 0,
-            },
+            limits: limits(in_flight),
             report: Report { backend: "threads", chosen, refused },
         }
     }

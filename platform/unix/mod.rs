@@ -19,7 +19,7 @@ pub(crate) use errors::errno;
 #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
 pub(crate) use names::{DIRECTORY_MODE, UNNAMED};
 
-use crate::{Handle, Name, OpenFlags, Setup, SetupError};
+use crate::{Handle, Limits, Name, OpenFlags, Setup, SetupError};
 
 /// Bytes that one read or write moves at most. On Linux the kernel's `MAX_RW_COUNT` with pages of
 /// 4 KiB; other systems refuse lengths from 2^31 on.
@@ -27,10 +27,26 @@ pub(crate) const BYTES_PER_CALL: usize = 0x7fff_f000;
 /// Spans that one call takes: `UIO_MAXIOV` on Linux, `IOV_MAX` elsewhere.
 pub(crate) const SPANS_PER_CALL: usize = 1024;
 /// The largest offset + length: `off_t` is signed.
-pub(crate) const OFFSET_MAX: u64 = i64::MAX.unsigned_abs();
+const OFFSET_MAX: u64 = i64::MAX.unsigned_abs();
 /// What one buffered write costs, in bytes that could be written meanwhile: those of one file go
 /// one by one, and on ext4 64 adjacent pages are written six times faster as four entries.
-pub(crate) const WRITE_CALL_COST: usize = 64 * 1024;
+const WRITE_CALL_COST: usize = 64 * 1024;
+
+/// What an engine must know of a ring of this system with room for that many entries.
+pub(crate) fn limits(in_flight: u32) -> Limits {
+    Limits {
+        in_flight,
+        spans_per_call: SPANS_PER_CALL,
+        bytes_per_call: BYTES_PER_CALL,
+        offset_max: OFFSET_MAX,
+        may_block: true,
+        executes_at_submit: false,
+        one_handle_per_file: false,
+        syncs_directories: true,
+        write_call_cost: WRITE_CALL_COST,
+        read_call_cost: 0,
+    }
+}
 
 /// Where names are looked up, and the calls themselves.
 #[derive(Debug)]

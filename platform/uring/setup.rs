@@ -29,8 +29,8 @@ use io_uring::{IoUring, Probe};
 use super::doorbell::Bell;
 use super::entry::{CODES, Ops};
 use super::{Uring, code};
-use crate::unix::{BYTES_PER_CALL, Files, OFFSET_MAX, SPANS_PER_CALL, WRITE_CALL_COST};
-use crate::{Errno, Limits, Report, Ring, Setup, SetupError};
+use crate::unix::{Files, limits};
+use crate::{Errno, Report, Ring, Setup, SetupError};
 
 /// Entries of the submission queue: more are pushed only after a submit anyway.
 const SQ_MAX: u32 = 256;
@@ -287,18 +287,7 @@ pub(super) fn assemble(
         live: 0,
         room: sq as usize - 1,
         armed: false,
-        limits: Limits {
-            in_flight,
-            spans_per_call: SPANS_PER_CALL,
-            bytes_per_call: BYTES_PER_CALL,
-            offset_max: OFFSET_MAX,
-            may_block: true,
-            executes_at_submit: false,
-            one_handle_per_file: false,
-            syncs_directories: true,
-            write_call_cost: WRITE_CALL_COST,
-            read_call_cost: 0,
-        },
+        limits: limits(in_flight),
         report: Report { backend: "uring", chosen, refused },
     };
     uring.arm();
