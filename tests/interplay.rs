@@ -11,9 +11,15 @@ use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
 use littoral::platform::{LockKind, Native, Op, Setup};
 use littoral::*;
 
+#[path = "support/engine.rs"]
+mod engine;
+use engine::{in_time, open, page, settle};
 #[path = "support/gated.rs"]
 mod gated;
 use gated::{Gate, Wrap};
+
+/// Long after it should have come back.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A ring on which reads go straight.
 fn simulated() -> (Faulty<Simulated>, Script) {
@@ -28,27 +34,6 @@ fn simulated() -> (Faulty<Simulated>, Script) {
 fn scripted(config: Config) -> (Arc<dyn Io>, Script) {
     let (ring, script) = simulated();
     (start_on(Box::new(ring), config).unwrap(), script)
-}
-
-fn open(io: &Arc<dyn Io>, name: &str) -> Arc<dyn File> {
-    wait(&**io, io.open(name, OpenOptions::new().create(true))).unwrap()
-}
-
-fn settle(io: &Arc<dyn Io>) {
-    for _ in 0..50 {
-        io.step(io.delivered(), Wait::No);
-    }
-}
-
-fn page(byte: u8) -> Shared {
-    Shared::from(vec![byte; 4096])
-}
-
-/// Runs `act` elsewhere; `None` if it has not come back in time.
-fn in_time<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(act()));
-    told.recv_timeout(Duration::from_secs(5)).ok()
 }
 
 fn kind<T>(result: Result<T>) -> std::result::Result<T, ErrorKind> {
@@ -147,7 +132,7 @@ fn l1_who_waits_for_a_lock_outlives_a_failed_flush() {
 fn g2_opening_at_once_behind_a_staged_write() {
     let (io, _) = scripted(Config::new());
     let file = open(&io, "f");
-    let opened = in_time(move || {
+    let opened = in_time(SOON, move || {
         batch(&*io, || {
             file.pwrite(0, page(1)).detach();
             drop(file);
@@ -170,7 +155,7 @@ fn g2_a_close_is_in_no_batch_of_another_thread() {
         }
         script.push(Rule::next(OpKind::Write, Outcome::Park));
         let (io, script) = (Arc::clone(&io), script.clone());
-        let closed = in_time(move || {
+        let closed = in_time(SOON, move || {
             let write = yours.pwrite(0, page(1));
             settle(&io);
             let close = yours.close();

@@ -11,6 +11,9 @@ use littoral::platform::simulated::{Config as Disposition, Disk, Simulated};
 use littoral::platform::{Native, Op, Setup};
 use littoral::*;
 
+#[path = "support/engine.rs"]
+mod engine;
+use engine::{in_time, open, page, settle};
 #[path = "support/gated.rs"]
 mod gated;
 use gated::{Gate, Wrap};
@@ -28,30 +31,6 @@ fn scripted(config: Config) -> (Arc<dyn Io>, Script) {
     let script = Script::new();
     let ring = Faulty::new(simulated(), Faults::default(), script.clone());
     (start_on(Box::new(ring), config).unwrap(), script)
-}
-
-fn open(io: &Arc<dyn Io>, name: &str) -> Arc<dyn File> {
-    wait(&**io, io.open(name, OpenOptions::new().create(true))).unwrap()
-}
-
-fn settle(io: &Arc<dyn Io>) {
-    for _ in 0..50 {
-        io.step(io.delivered(), Wait::No);
-    }
-}
-
-fn page(byte: u8) -> Shared {
-    Shared::from(vec![byte; 4096])
-}
-
-/// Runs `act` elsewhere; `None` if it has not come back in time.
-fn in_time<T: Send + 'static>(
-    limit: Duration,
-    act: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(act()));
-    told.recv_timeout(limit).ok()
 }
 
 /// S1: a sync that reports an early lost write must not forget a later one.
