@@ -372,6 +372,9 @@ pub struct Limits {
     pub write_call_cost: usize,
     /// The same for reads.
     pub read_call_cost: usize,
+    /// A write or a flush that is alone is done at least as well by [`Direct::call`] on the thread
+    /// that is about to wait for it. Only where a thread may wait.
+    pub lone_calls: bool,
 }
 
 /// What a driver asks of its ring.

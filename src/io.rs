@@ -290,8 +290,8 @@ pub struct Statistics {
     pub refused: u64,
     /// Entries handed to the ring.
     pub pushed: u64,
-    /// Reads that were done on the thread that waited for them, without an entry: they were alone
-    /// and their pages cached.
+    /// Entries that the ring was spared, because the operation was alone: done on the thread that
+    /// waited for it. Reads whose pages were cached; writes, and flushes.
     pub direct: u64,
     /// Operations that travelled in another one's entry.
     pub merged: u64,

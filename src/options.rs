@@ -261,6 +261,8 @@ pub enum Wait {
     No,
     /// Until then.
     For(Duration),
-    /// Until something is delivered, or nothing is left that could be.
+    /// Until something is delivered, or nothing is left that could be. Where a write or a flush is
+    /// all there is to do, and the ring would hand it to a worker, this thread does it itself:
+    /// then an [interrupt](crate::Io::interrupt) is heeded at the end of that call.
     Forever,
 }

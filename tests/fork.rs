@@ -1,6 +1,8 @@
 //! A process with a driver is forked: what the child is told, and that the parent loses nothing.
 #![cfg(target_os = "linux")]
 
+#[path = "support/gated.rs"]
+mod gated;
 mod support;
 
 use std::fs;
@@ -12,8 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gated::{Gate, Wrap};
 use littoral::platform::faulty::{Faults, OpKind, Outcome, Rule, Script};
-use littoral::platform::{Faulty, Ring, Setup, Threads, Uring};
+use littoral::platform::{Faulty, Op, Ring, Setup, Threads, Uring};
 use littoral::{
     Buffer, Config, ErrorKind, Io, LockKind, OpenOptions, Shared, Status, SyncKind, Wait, start,
     start_on, wait,
@@ -156,6 +159,40 @@ fn a_child_is_refused_everything_and_the_parents_work_goes_on() {
         drop((file, io));
         assert_eq!(fs::read(&path).expect("it is there"), b"before and after");
     }
+}
+
+/// Another thread does a write by itself, and is inside the call: its memory is not the child's to
+/// free, and the parent hears of its end as ever.
+#[test]
+fn a_child_of_a_parent_inside_a_call_is_told_that_it_is_lost() {
+    let folder = support::folder();
+    let root = folder.path().to_str().map(str::to_owned);
+    let inner = Uring::new(&Setup { root, in_flight: 64 }).expect("a kernel with io_uring");
+    let gate = Arc::<Gate>::default();
+    let ring = Wrap { inner, dead: Arc::default(), gate: Arc::clone(&gate) };
+    let io = start_on(Box::new(ring), support::config(folder.path())).expect("a driver");
+    let file = support::open(&*io, "file");
+    gate.hold(|op| matches!(op, Op::Write { .. }));
+    let write = file.pwrite(0, b"by a call".into());
+    let stepping = Arc::clone(&io);
+    let inside = thread::spawn(move || stepping.step(stepping.delivered(), Wait::Forever).status);
+    gate.wait_held();
+    let mut own = Some((io, file, write));
+    let child = fork(|| {
+        let (io, file, write) = own.take().expect("the child's copy");
+        is_lost(wait(&*io, write));
+        is_lost(wait(&*io, file.sync(SyncKind::Data)));
+        assert_eq!(io.step(io.delivered(), Wait::Forever).status, Status::Idle);
+        assert_eq!(io.statistics().stale, 0);
+        drop((io, file));
+    });
+    ended(child);
+    gate.release();
+    assert_eq!(inside.join().expect("it steps"), Status::Delivered);
+    let (io, file, write) = own.take().expect("the parent's");
+    wait(&*io, write).expect("a write");
+    wait(&*io, file.sync(SyncKind::Data)).expect("a sync");
+    assert_eq!(fs::read(folder.path().join("file")).expect("it is there"), b"by a call");
 }
 
 /// The locks are the parent's: a child neither gives them up for it, nor keeps them after it.

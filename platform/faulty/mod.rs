@@ -56,6 +56,9 @@ pub struct Faults {
     pub bytes_per_call: Option<usize>,
     /// A smaller [`Limits::in_flight`].
     pub in_flight: Option<u32>,
+    /// Leaves the [`Limits::lone_calls`] of the ring within as they are. Else there are none, so
+    /// that everything passes by the ring, where it can be refused and kept back.
+    pub lone_calls: bool,
 }
 
 impl Faults {
@@ -261,6 +264,7 @@ impl<R: Ring> Faulty<R> {
                 .bytes_per_call
                 .map_or(given.bytes_per_call, |n| given.bytes_per_call.min(n))
                 .max(1),
+            lone_calls: given.lone_calls && faults.lone_calls,
             ..given
         };
         let bell = Arc::new(Bell::new(inner.doorbell(), &faults, script.clone()));

@@ -83,6 +83,7 @@ impl Opfs {
                 syncs_directories: false,
                 write_call_cost: WRITE_CALL_COST,
                 read_call_cost: READ_CALL_COST,
+                lone_calls: false,
             },
             pushed: VecDeque::new(),
             shared: Arc::new(Shared {

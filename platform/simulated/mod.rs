@@ -82,6 +82,8 @@ pub struct Config {
     pub write_call_cost: usize,
     /// [`Limits::read_call_cost`].
     pub read_call_cost: usize,
+    /// [`Limits::lone_calls`]: off unless asked for, so that every entry passes by the ring.
+    pub lone_calls: bool,
 }
 
 impl Default for Config {
@@ -98,6 +100,7 @@ impl Default for Config {
             bytes_per_call: 0x7fff_f000,
             write_call_cost: 64 * 1024,
             read_call_cost: 64 * 1024,
+            lone_calls: false,
         }
     }
 }
@@ -176,6 +179,7 @@ impl Simulated {
             syncs_directories: !config.hosted,
             write_call_cost: config.write_call_cost,
             read_call_cost: config.read_call_cost,
+            lone_calls: config.lone_calls && !config.hosted,
         };
         let state = State {
             random: Random::new(config.seed),

@@ -45,6 +45,7 @@ pub(crate) fn limits(in_flight: u32) -> Limits {
         syncs_directories: true,
         write_call_cost: WRITE_CALL_COST,
         read_call_cost: 0,
+        lone_calls: true,
     }
 }
 

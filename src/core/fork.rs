@@ -103,7 +103,7 @@ impl State {
         // to another one.
         self.direct = None;
         // Those who led and waited are not here.
-        (self.leader, self.followers) = (false, 0);
+        (self.leader, self.followers, self.calling) = (false, 0, false);
         self.ring_lost(FORKED);
     }
 }

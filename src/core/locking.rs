@@ -80,6 +80,10 @@ impl Naps {
         self.slots.clear();
         self.gated.clear();
     }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.gated.is_empty()
+    }
 }
 
 /// Refuses a lock that this handle can never have.

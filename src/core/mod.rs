@@ -21,6 +21,7 @@ mod group;
 mod held;
 mod locking;
 mod locks;
+mod lone;
 mod lost;
 mod merge;
 mod names;
@@ -145,8 +146,9 @@ impl Core {
         } else if !state.limits.may_block {
             ring_bell = !state.turn_asked && state.has_business();
             state.turn_asked |= ring_bell;
-        } else if state.queue.has_urgent() {
-            // Closes and cancels do not wait for somebody to step.
+        } else if state.calling || state.queue.has_urgent() {
+            // Whoever waits in a call of his own starts nothing, and closes and cancels do not wait
+            // for somebody to step.
             state.pump();
             state.submit();
         }

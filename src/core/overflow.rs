@@ -67,6 +67,12 @@ impl Queue {
         !(self.urgent.is_empty() && self.continuations.is_empty())
     }
 
+    /// The one operation that waits here, if it is alone.
+    pub(crate) fn only(&self) -> Option<u32> {
+        let only = self.continuations.front().or_else(|| self.fresh.front());
+        only.copied().filter(|_| self.len() == 1)
+    }
+
     pub(crate) fn has_urgent(&self) -> bool {
         !self.urgent.is_empty()
     }

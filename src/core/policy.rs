@@ -1,4 +1,6 @@
-//! The right tool for a read that is alone: a ring, or the caller's own thread.
+//! The right tool: a ring, or a call on the thread that waits.
+//!
+//! # A read that is alone
 //!
 //! A ring pays when many operations share its calls. One read that is waited for at once costs a
 //! hand-over to the ring and back on top of the same trip to the kernel; where the page is cached,
@@ -9,6 +11,14 @@
 //! the ring before the next try, up to 1024: a file that is never cached pays one call in a
 //! thousand for it. Worked example: miss (1 sits out), miss (2 sit out), miss (4 sit out), hit: the
 //! next one is tried again.
+//!
+//! # A write or a flush that is alone
+//!
+//! What a ring hands to a kernel worker (buffered writes, flushes, changes of size) costs two
+//! hand-overs between threads, which a thread that would only wait can spare itself. It must really
+//! have nothing else to do: a call cannot be left before its end, so it is made only where the wait
+//! has no limit of time, and nothing is under way or untold that somebody may be waiting for. Then
+//! nothing of that file is in flight either, and a call keeps the order of things as the ring would.
 
 /// How often in a row the pause doubles at most.
 const DOUBLINGS_MAX: u32 = 10;
@@ -46,6 +56,40 @@ impl Bet {
     }
 }
 
+/// What an operation has a kernel do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    Write {
+        /// Through the page cache.
+        cached: bool,
+    },
+    Flush,
+    /// Of the file, or of the space it has.
+    Resize,
+}
+
+/// What there is besides an operation, and so would wait for a call's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Company {
+    /// Entries that are in the ring, or go there next.
+    pub(crate) in_ring: usize,
+    /// Threads that wait for the ring or for results.
+    pub(crate) threads: u32,
+    /// Results that nobody was told of yet.
+    pub(crate) untold: usize,
+    /// Entries of batches that have not ended.
+    pub(crate) planned: usize,
+}
+
+impl Work {
+    /// Whether the thread that is about to wait without a limit of time does it itself.
+    pub(crate) fn is_for_its_waiter(self, company: &Company) -> bool {
+        // A write past the page cache is handed to the device by whoever submits it.
+        let goes_to_a_worker = self != Work::Write { cached: false };
+        goes_to_a_worker && *company == Company::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +107,30 @@ mod tests {
         assert!(bet.is_on());
         bet.won();
         assert_eq!(tries(&mut bet, 5), 5);
+    }
+
+    #[test]
+    fn what_would_go_to_a_worker_is_for_its_waiter() {
+        let nobody = Company::default();
+        for work in [Work::Write { cached: true }, Work::Flush, Work::Resize] {
+            assert!(work.is_for_its_waiter(&nobody), "{work:?}");
+        }
+        assert!(!Work::Write { cached: false }.is_for_its_waiter(&nobody));
+    }
+
+    #[test]
+    fn nobody_is_made_to_wait_for_a_call() {
+        let somebody = [
+            Company { in_ring: 1, ..Company::default() },
+            Company { threads: 1, ..Company::default() },
+            Company { untold: 1, ..Company::default() },
+            Company { planned: 1, ..Company::default() },
+        ];
+        for company in somebody {
+            for work in [Work::Write { cached: true }, Work::Flush, Work::Resize] {
+                assert!(!work.is_for_its_waiter(&company), "{work:?} in {company:?}");
+            }
+        }
     }
 
     proptest! {

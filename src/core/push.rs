@@ -151,6 +151,18 @@ impl State {
         self.forget_tail(head);
     }
 
+    /// Takes the one operation that is queued out, to be done by [`call_now`]: from here on it
+    /// counts as in the ring. `None` if it ended instead.
+    pub(crate) fn take_only(&mut self) -> Option<Sqe> {
+        let item = self.queue.take(true)?;
+        let sqe = self.entry(item)?;
+        self.pushed(item);
+        // Not by the ring.
+        self.statistics.pushed -= 1;
+        self.statistics.direct += 1;
+        Some(sqe)
+    }
+
     /// The entry of what is queued; `None` if it ended instead.
     fn entry(&mut self, item: Item) -> Option<Sqe> {
         match item {
@@ -298,6 +310,13 @@ pub(crate) fn call_without_waiting(
     let direct = direct.ok_or(Errno::AGAIN)?;
     // SAFETY: as in `push_outbox`, for the time of the call.
     unsafe { direct.call_without_waiting(&sqe.op) }
+}
+
+/// Does what an entry asks for on this thread, however long it takes.
+pub(crate) fn call_now(direct: &dyn Direct, sqe: &Sqe) -> Result<u64, Errno> {
+    // SAFETY: as in `pump`: `take_only` has left the slot in stage `Pushed`, in which it gives up
+    // nothing until the call's answer was taken for its completion.
+    unsafe { direct.call(&sqe.op) }
 }
 
 /// What a thread can ask the platform to do at once.

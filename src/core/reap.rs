@@ -37,7 +37,7 @@ impl State {
         any
     }
 
-    fn complete(&mut self, cqe: Cqe) {
+    pub(crate) fn complete(&mut self, cqe: Cqe) {
         use Operation::{Allocate, Metadata, Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
         let slot = match Tagged::of(cqe.tag) {
             Tagged::Slot { slot, entry } => {

@@ -102,6 +102,8 @@ pub(crate) struct State {
     /// A thread waits for the ring, and how many wait for that thread.
     pub(crate) leader: bool,
     pub(crate) followers: u32,
+    /// A thread does a lone operation by itself, and waits in that call.
+    pub(crate) calling: bool,
     /// The leader has to look, though the ring may not wake it.
     pub(crate) rings_bell: bool,
     /// The host was asked for a turn that has not come yet.
@@ -163,6 +165,7 @@ impl State {
             delivered: 0,
             leader: false,
             followers: 0,
+            calling: false,
             rings_bell: false,
             turn_asked: false,
             closed: false,

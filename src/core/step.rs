@@ -195,11 +195,17 @@ impl Core {
         }
         let mut refusals = 0;
         loop {
+            let mut leave = false;
+            if wait == Wait::Forever {
+                (state, leave) = self.call_alone(state, seen);
+            }
             let may_wait = wait != Wait::No && state.limits.may_block && state.delivered == seen;
             let leads = may_wait && !state.leader;
             // Who is about to wait submits with the same call.
             let submit = !leads || state.limits.executes_at_submit;
-            state.work(submit, true);
+            if !leave {
+                state.work(submit, true);
+            }
             state.publish_all();
             self.delivered.store(state.delivered, Ordering::Release);
             let status = if state.delivered != seen || !state.deliveries.is_empty() {

@@ -77,6 +77,7 @@ impl World {
             spans_per_call: seed.is_multiple_of(3).then_some(3),
             bytes_per_call: seed.is_multiple_of(5).then_some(5000),
             in_flight: seed.is_multiple_of(4).then_some(2),
+            lone_calls: false,
         };
         let hosted = matches!(shape, Shape::Hosted);
         let config = simulated::Config { hosted, ..simulated::Config::seeded(seed) };

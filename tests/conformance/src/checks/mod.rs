@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod groups;
 mod locks;
+mod lone;
 mod memory;
 mod merging;
 mod names;
@@ -45,6 +46,7 @@ const FAMILIES: &[&[Check]] = &[
     completions::CHECKS,
     callbacks::CHECKS,
     steps::CHECKS,
+    lone::CHECKS,
     reads::CHECKS,
     writes::CHECKS,
     faults::CHECKS,
