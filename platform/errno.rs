@@ -40,6 +40,7 @@ errnos! {
     NOENT = 2, "no such file or directory";
     INTR = 4, "interrupted";
     IO = 5, "input/output error";
+    NXIO = 6, "nothing there";
     BADF = 9, "bad file handle";
     AGAIN = 11, "would block";
     NOMEM = 12, "out of memory";

@@ -32,8 +32,8 @@ pub use clock::Clock;
 pub use errno::Errno;
 pub use faulty::Faulty;
 pub use ring::{
-    Cqe, Direct, Doorbell, FileKind, Full, Handle, Limits, Listed, LockKind, Name, Op, OpenFlags,
-    RESERVED, Report, Ring, Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
+    Cqe, Direct, Doorbell, Extent, FileKind, Full, Handle, Limits, Listed, LockKind, Name, Op,
+    OpenFlags, RESERVED, Report, Ring, Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
 };
 pub use simulated::Simulated;
 #[cfg(unix)]

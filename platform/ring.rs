@@ -101,6 +101,15 @@ pub enum SyncKind {
     Full,
 }
 
+/// What a file consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Bytes that the platform keeps.
+    Data,
+    /// Bytes that were never written, or were given up, and read as zeros.
+    Hole,
+}
+
 /// How a file is locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockKind {
@@ -239,6 +248,38 @@ pub enum Op {
         at: u64,
         /// How many bytes.
         len: u64,
+    },
+    /// Makes `len` bytes at `at`, which are not 0, a hole: they read as zeros, and the space of
+    /// blocks that lie wholly inside is given back. The size stays. `EOPNOTSUPP` where there is no
+    /// such thing.
+    Punch {
+        /// Which file.
+        file: Handle,
+        /// From which byte offset on.
+        at: u64,
+        /// How many bytes.
+        len: u64,
+    },
+    /// Makes `len` bytes at `at`, which are not 0, zeros, without writing them. A file that ends
+    /// before grows. `EOPNOTSUPP` where there is no such thing.
+    Zero {
+        /// Which file.
+        file: Handle,
+        /// From which byte offset on.
+        at: u64,
+        /// How many bytes.
+        len: u64,
+    },
+    /// The result is the first byte offset at or after `at` that is in data, or in a hole; the end
+    /// of the file is one. `ENXIO` if there is none, and if `at` is at or past the end. Where holes
+    /// are not known of, all is data.
+    Seek {
+        /// In which file.
+        file: Handle,
+        /// From which byte offset on.
+        at: u64,
+        /// What to look for.
+        extent: Extent,
     },
     /// Takes the lock of the whole file for this handle, or converts the one it has; a try, which
     /// never waits. `EBUSY` where another handle's lock, of whomever, is in the way; then the

@@ -253,6 +253,7 @@ macro_rules! outcome {
 outcome!((), Value::Unit => ());
 outcome!(Vec<Buffer>, Value::Buffers(buffers) => buffers);
 outcome!(u64, Value::Size(size) => size);
+outcome!(Option<u64>, Value::Place(place) => place);
 outcome!(bool, Value::Exists(exists) => exists);
 outcome!(Vec<Listed>, Value::List(list) => list);
 outcome!(Metadata, Value::Metadata(stat) => stat.into());

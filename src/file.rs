@@ -117,6 +117,45 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// it may be reserved. Waited for by a sync that is submitted later, as a write is.
     fn allocate(&self, at: u64, len: u64) -> Completion<()>;
 
+    /// Makes `len` bytes at `at` a hole: they read as zeros, and the space of the blocks that lie
+    /// wholly inside is given back. The size stays as it is; nothing happens past it. `Unsupported`
+    /// where there are no holes, as in browsers and on some file systems. Where it fails, bytes of
+    /// the range are old or zeros. Waited for by a sync that is submitted later, as a write is.
+    ///
+    /// ```
+    /// use littoral::{Config, OpenOptions, start, wait};
+    /// # fn main() -> littoral::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let io = start(Config::new().root(folder.path()))?;
+    /// let log = wait(&*io, io.open("log", OpenOptions::new().create(true)))?;
+    /// wait(&*io, log.pwrite(0, vec![7; 1 << 20].into()))?;
+    /// // The first half is not needed any more; what is left keeps its place.
+    /// wait(&*io, log.punch_hole(0, 1 << 19))?;
+    /// assert_eq!(wait(&*io, log.seek_data(0))?, Some(1 << 19));
+    /// assert_eq!(wait(&*io, log.size())?, 1 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn punch_hole(&self, at: u64, len: u64) -> Completion<()>;
+
+    /// Makes `len` bytes at `at` zeros, as a write of so many zeros does: a file that ends before
+    /// grows. It is one call where the platform has one, whatever the length; else a hole is
+    /// punched, and where there are no holes zeros are written, a mebibyte at a time. What space it
+    /// takes or gives back is the platform's business: ext4, for one, reserves the whole range, and
+    /// so may be `StorageFull`, where other file systems keep a hole. Where it fails, bytes of the
+    /// range are old or zeros. Waited for by a sync that is submitted later, as a write is.
+    fn zero_range(&self, at: u64, len: u64) -> Completion<()>;
+
+    /// The first offset at or after `at` with data: `None` if there is none before the end, or `at`
+    /// is at or past it. What lies between `at` and it reads as zeros. Data may be zeros, too: how
+    /// finely a platform keeps holes is its own business (blocks, natively), and one that does not
+    /// tell of them, as a browser, has data everywhere. As of all finished operations.
+    fn seek_data(&self, at: u64) -> Completion<Option<u64>>;
+
+    /// The first offset at or after `at` that is in a hole; the end of the file is one. `None` if
+    /// `at` is at or past the end. As [`seek_data`](File::seek_data) otherwise.
+    fn seek_hole(&self, at: u64) -> Completion<Option<u64>>;
+
     /// Closes this handle: it takes no more operations. Completes when the file is closed if this
     /// was the last handle, with the platform's answer, or with
     /// [`WriteLost`](crate::ErrorKind::WriteLost) if a write failed and nobody was told.
@@ -246,6 +285,26 @@ impl File for RingFile {
 
     fn allocate(&self, at: u64, len: u64) -> Completion<()> {
         self.start(Operation::Allocate, true, |core, file| core.allocate(file, at, len))
+    }
+
+    fn punch_hole(&self, at: u64, len: u64) -> Completion<()> {
+        let operation = Operation::PunchHole;
+        self.start(operation, true, |core, file| core.make_zeros(operation, file, at, len))
+    }
+
+    fn zero_range(&self, at: u64, len: u64) -> Completion<()> {
+        let operation = Operation::ZeroRange;
+        self.start(operation, true, |core, file| core.make_zeros(operation, file, at, len))
+    }
+
+    fn seek_data(&self, at: u64) -> Completion<Option<u64>> {
+        let operation = Operation::SeekData;
+        self.start(operation, false, |core, file| core.seek(operation, file, at))
+    }
+
+    fn seek_hole(&self, at: u64) -> Completion<Option<u64>> {
+        let operation = Operation::SeekHole;
+        self.start(operation, false, |core, file| core.seek(operation, file, at))
     }
 
     fn close(&self) -> Completion<()> {

@@ -1,7 +1,7 @@
 //! The access handles of one worker, by number.
 
 use super::transfer::{self, Access, Staging};
-use crate::{Errno, FileKind, Handle, LockKind, Op, Span, Stat};
+use crate::{Errno, Extent, FileKind, Handle, LockKind, Op, Span, Stat};
 
 /// Open files, and the area that their vectors travel through.
 pub(super) struct Table<A> {
@@ -126,7 +126,12 @@ impl<A: Access> Table<A> {
             },
             Op::Unlock { file } => get(places, file).map(|_| 0),
             Op::Close { file } => self.close(file).map(|()| 0),
-            Op::Allocate { .. } => Err(Errno::OPNOTSUPP),
+            Op::Allocate { .. } | Op::Punch { .. } | Op::Zero { .. } => Err(Errno::OPNOTSUPP),
+            // Nobody is told of holes: all is data.
+            Op::Seek { file, at, extent } => match transfer::size(&get(places, file)?.file)? {
+                size if at >= size => Err(Errno::NXIO),
+                size => Ok(if extent == Extent::Data { at } else { size }),
+            },
             // What is about a name, or about the queue.
             _ => Err(Errno::AGAIN),
         }

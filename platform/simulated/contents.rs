@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::PAGE;
-use crate::Errno;
+use crate::{Errno, Extent};
 
 /// Pages that are allocated by one call: more would be as much of this machine's memory.
 const ALLOCATED_PAGES_MAX: u64 = 1 << 18;
@@ -139,11 +140,67 @@ impl Contents {
         Ok(())
     }
 
+    /// Makes a range a hole, as far as it has whole pages, and zeros elsewhere. The file grows to
+    /// its end if `grows`.
+    pub(super) fn zero(&mut self, range: Range<u64>, grows: bool) {
+        let dropped = wipe(&mut self.pages, range.clone());
+        self.space.give_pages(dropped);
+        if grows {
+            self.size = self.size.max(range.end);
+        }
+    }
+
+    /// The first offset at or after `at`, before the end, that is in a page, or in none; the end is
+    /// in none.
+    pub(super) fn seek(&self, at: u64, extent: Extent) -> Option<u64> {
+        if at >= self.size {
+            return None;
+        }
+        let mut page = split(at).0;
+        let mut pages = self.pages.range(page..).map(|(page, _)| *page);
+        match extent {
+            Extent::Data => page = pages.next()?,
+            Extent::Hole => {
+                while pages.next() == Some(page) {
+                    page += 1;
+                }
+            }
+        }
+        let found = at.max(page.saturating_mul(PAGE as u64));
+        match extent {
+            Extent::Data => Some(found).filter(|found| *found < self.size),
+            Extent::Hole => Some(found.min(self.size)),
+        }
+    }
+
     pub(super) fn truncate(&mut self, len: u64) {
         let dropped = resize(&mut self.pages, len);
         self.space.give_pages(dropped);
         self.size = len;
     }
+}
+
+/// Makes a range zeros: lets go of the pages that lie wholly inside; answers how many that were.
+pub(super) fn wipe(pages: &mut BTreeMap<u64, Page>, range: Range<u64>) -> usize {
+    if range.is_empty() {
+        return 0;
+    }
+    let (first, last) = (split(range.start).0, split(range.end - 1).0);
+    let mut dropped = 0;
+    let here: Vec<u64> = pages.range(first..=last).map(|(page, _)| *page).collect();
+    for page in here {
+        let base = page * PAGE as u64;
+        let within =
+            |at: u64| usize::try_from(at.saturating_sub(base)).map_or(PAGE, |n| n.min(PAGE));
+        let (start, end) = (within(range.start), within(range.end));
+        if end - start == PAGE {
+            pages.remove(&page);
+            dropped += 1;
+        } else if let Some(bytes) = pages.get_mut(&page) {
+            Arc::make_mut(bytes)[start..end].fill(0);
+        }
+    }
+    dropped
 }
 
 /// Lets go of what lies from `len` on; answers how many pages that were. What a later growth

@@ -176,6 +176,34 @@ fn spoilt_sectors_are_told_until_they_are_written() {
     assert_eq!(pump.read(file, 0, 4000).unwrap().len(), 2048);
 }
 
+#[test]
+fn a_hole_is_torn_as_a_write_is() {
+    let old = [b'a'; 4 * SECTOR];
+    let mut seen = BTreeSet::new();
+    for seed in 0..300 {
+        let (disk, mut pump, file) = durable(&old);
+        let (at, len) = (100, 3 * SECTOR as u64);
+        assert_eq!(pump.one(Op::Punch { file, at, len }), Ok(0));
+        let after = disk.crash(seed).contents("f").unwrap();
+        assert_eq!(after.len(), old.len(), "a hole leaves the size");
+        let mut sectors = Vec::new();
+        for (number, sector) in after.chunks(SECTOR).enumerate() {
+            let mut punched = [b'a'; SECTOR];
+            let (from, to) = (100_usize, 100 + 3 * SECTOR);
+            let base = number * SECTOR;
+            let within = |place: usize| place.clamp(base, base + SECTOR) - base;
+            punched[within(from)..within(to)].fill(0);
+            assert!(sector == punched || sector == [b'a'; SECTOR], "a sector is whole");
+            sectors.push(sector == punched);
+        }
+        seen.insert(sectors);
+        sync(&mut pump, file);
+        let after = disk.crash(seed).contents("f").unwrap();
+        assert!(after[100..100 + 3 * SECTOR].iter().all(|byte| *byte == 0), "seed {seed}");
+    }
+    assert!(seen.len() > 8, "all, none, and torn in many ways: {seen:?}");
+}
+
 /// After a sync everything is there; before it, each byte is one of those it ever was since.
 #[test]
 fn a_crash_at_any_moment_leaves_old_or_new() {
@@ -191,7 +219,7 @@ fn a_crash_at_any_moment_leaves_old_or_new() {
         let mut size = 0;
         for _ in 0..40 {
             let (at, letter) = (random.below(800), random.next().to_le_bytes()[0] | 1);
-            match random.below(5) {
+            match random.below(6) {
                 0 => {
                     sync(&mut pump, file);
                     history = now.iter().map(|byte| BTreeSet::from([*byte])).collect();
@@ -202,6 +230,21 @@ fn a_crash_at_any_moment_leaves_old_or_new() {
                     assert_eq!(pump.one(Op::Truncate { file, len }), Ok(0));
                     size = BASE + at;
                     now[at..].fill(0);
+                }
+                2 => {
+                    let (start, len) = ((BASE + at) as u64, 1 + random.below(400));
+                    let grows = random.below(2) == 0;
+                    let zeros = len as u64;
+                    let op = if grows {
+                        Op::Zero { file, at: start, len: zeros }
+                    } else {
+                        Op::Punch { file, at: start, len: zeros }
+                    };
+                    assert_eq!(pump.one(op), Ok(0));
+                    if grows {
+                        size = size.max(BASE + at + len);
+                    }
+                    now[at..at + len].fill(0);
                 }
                 _ => {
                     let len = 1 + random.below(400);

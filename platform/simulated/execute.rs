@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::disk::{Disk, Inode, Node};
 use super::{OFFSET_MAX, Random};
-use crate::{Errno, FileKind, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Span, Stat};
+use crate::{Errno, Extent, FileKind, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Span, Stat};
 
 fn known(node: &Node) -> Stat {
     let (kind, size, number) = match node {
@@ -113,6 +113,9 @@ impl Files {
             Op::Sync { file, kind: _ } => self.sync(file),
             Op::Truncate { file, len } => self.truncate(file, len),
             Op::Allocate { file, at, len } => self.allocate(file, at, len),
+            Op::Punch { file, at, len } => self.zero(file, at, len, false),
+            Op::Zero { file, at, len } => self.zero(file, at, len, true),
+            Op::Seek { file, at, extent } => self.seek(file, at, extent),
             Op::Lock { file, kind } => self.lock(file, kind),
             Op::Unlock { file } => {
                 let number = self.get(file)?.number;
@@ -220,6 +223,33 @@ impl Files {
             inode.stable().resized(contents.size());
         }
         Ok(0)
+    }
+
+    fn zero(&self, file: Handle, at: u64, len: u64, grows: bool) -> Result<u64, Errno> {
+        let (inode, write) = self.inode(file)?;
+        if self.exclusive {
+            return Err(Errno::OPNOTSUPP);
+        }
+        if !write {
+            return Err(Errno::BADF);
+        }
+        let end = at.checked_add(len).filter(|end| len > 0 && *end <= OFFSET_MAX);
+        let range = at..end.ok_or(Errno::INVAL)?;
+        let mut contents = inode.lock();
+        contents.zero(range.clone(), grows);
+        inode.stable().zeroed(range, grows, self.disk.sector());
+        Ok(0)
+    }
+
+    /// Where a file is open once only, as in browsers, nobody is told of holes.
+    fn seek(&self, file: Handle, at: u64, extent: Extent) -> Result<u64, Errno> {
+        let contents = self.inode(file)?.0.lock();
+        let found = match extent {
+            _ if !self.exclusive => contents.seek(at, extent),
+            Extent::Data => Some(at),
+            Extent::Hole => Some(contents.size()),
+        };
+        found.filter(|_| at < contents.size()).ok_or(Errno::NXIO)
     }
 
     /// # Safety

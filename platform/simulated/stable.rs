@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::contents::{Contents, Page, resize, split};
+use super::contents::{Contents, Page, resize, split, wipe};
 use super::{PAGE, Random};
 
 /// Changes kept, in bytes. A cache does not hold everything back for ever: past this, the oldest
@@ -40,15 +40,26 @@ const CHANGE_COST: usize = 256;
 
 #[derive(Debug)]
 enum Change {
-    Write { at: u64, bytes: Box<[u8]> },
-    Resize { len: u64 },
+    Write {
+        at: u64,
+        bytes: Box<[u8]>,
+    },
+    Resize {
+        len: u64,
+    },
+    /// Zeros that nobody wrote: sector by sector as a write of them, and as small as a cut. The
+    /// size is changed by it if it `grows`.
+    Zero {
+        range: Range<u64>,
+        grows: bool,
+    },
 }
 
 impl Change {
     fn cost(&self) -> usize {
         match self {
             Change::Write { bytes, .. } => CHANGE_COST + bytes.len(),
-            Change::Resize { .. } => CHANGE_COST,
+            Change::Resize { .. } | Change::Zero { .. } => CHANGE_COST,
         }
     }
 
@@ -56,6 +67,8 @@ impl Change {
         match self {
             Change::Write { at, bytes } => size.max(at + bytes.len() as u64),
             Change::Resize { len } => *len,
+            Change::Zero { range, grows: true } => size.max(range.end),
+            Change::Zero { .. } => size,
         }
     }
 }
@@ -99,6 +112,10 @@ impl Image {
         match change {
             Change::Write { at, bytes } => self.write(*at, bytes),
             Change::Resize { len } => self.resize(*len),
+            Change::Zero { range, .. } => {
+                self.size = change.size_after(self.size);
+                wipe(&mut self.pages, range.clone());
+            }
         }
     }
 }
@@ -117,11 +134,22 @@ impl Stable {
 
     pub(super) fn wrote(&mut self, at: u64, bytes: &[u8], sector: u64) {
         if !bytes.is_empty() {
-            if !self.bad.is_empty() {
-                let written = at / sector..=(at + bytes.len() as u64 - 1) / sector;
-                self.bad.retain(|bad| !written.contains(bad));
-            }
+            self.mend(&(at..at + bytes.len() as u64), sector);
             self.changed(Change::Write { at, bytes: bytes.into() });
+        }
+    }
+
+    /// A range was made zeros; it is not empty.
+    pub(super) fn zeroed(&mut self, range: Range<u64>, grows: bool, sector: u64) {
+        self.mend(&range, sector);
+        self.changed(Change::Zero { range, grows });
+    }
+
+    /// A bad sector is sound again once something was written to it.
+    fn mend(&mut self, range: &Range<u64>, sector: u64) {
+        if !self.bad.is_empty() {
+            let written = range.start / sector..=(range.end - 1) / sector;
+            self.bad.retain(|bad| !written.contains(bad));
         }
     }
 
@@ -159,6 +187,9 @@ impl Stable {
                     }
                 }
                 Change::Resize { len } => self.image.resize(len),
+                Change::Zero { range, .. } => {
+                    wipe(&mut self.image.pages, range);
+                }
             }
         }
         self.cost = 0;
@@ -204,7 +235,7 @@ impl Stable {
         let mut touched: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         let cut = |change: &Change| match change {
             Change::Resize { len } => Some(*len),
-            Change::Write { .. } => None,
+            Change::Write { .. } | Change::Zero { .. } => None,
         };
         if let Some(shortest) = self.unsynced.iter().filter_map(cut).min() {
             for page in self.image.pages.range(split(shortest).0..) {
@@ -215,17 +246,31 @@ impl Stable {
             }
         }
         for change in &self.unsynced {
-            if let Change::Write { at, bytes } = change {
-                let last = at + bytes.len() as u64 - 1;
-                for sector in at / sector..=last / sector {
-                    touched.entry(sector).or_default();
+            match change {
+                Change::Write { at, bytes } => {
+                    let last = at + bytes.len() as u64 - 1;
+                    for sector in at / sector..=last / sector {
+                        touched.entry(sector).or_default();
+                    }
                 }
+                // Elsewhere there are zeros already, or what another change has written.
+                Change::Zero { range, .. } => {
+                    let (first, last) = (split(range.start).0, split(range.end - 1).0);
+                    for page in self.image.pages.range(first..=last) {
+                        let start = page.0 * PAGE as u64;
+                        for sector in start / sector..(start + PAGE as u64).div_ceil(sector) {
+                            touched.entry(sector).or_default();
+                        }
+                    }
+                }
+                Change::Resize { .. } => {}
             }
         }
         for (place, change) in self.unsynced.iter().enumerate() {
             let range = match change {
                 Change::Write { at, bytes } => at / sector..=(at + bytes.len() as u64 - 1) / sector,
                 Change::Resize { len } => len / sector..=u64::MAX,
+                Change::Zero { range, .. } => range.start / sector..=(range.end - 1) / sector,
             };
             touched.range_mut(range).for_each(|(_, by)| by.push(place));
         }
@@ -244,15 +289,11 @@ impl Image {
                 self.write(start, &bytes[within(start)..within(end)]);
             }
             Change::Resize { len } => {
-                let start = range.start.max(*len);
-                let here = self.pages.range_mut(split(start).0..=split(range.end - 1).0);
-                for (page, bytes) in here {
-                    let base = page * PAGE as u64;
-                    let within = |at: u64| {
-                        usize::try_from(at.saturating_sub(base)).map_or(PAGE, |n| n.min(PAGE))
-                    };
-                    Arc::make_mut(bytes)[within(start)..within(range.end)].fill(0);
-                }
+                wipe(&mut self.pages, range.start.max(*len)..range.end);
+            }
+            Change::Zero { range: zeros, .. } => {
+                let (start, end) = (range.start.max(zeros.start), range.end.min(zeros.end));
+                wipe(&mut self.pages, start..end);
             }
         }
         self.size = size;

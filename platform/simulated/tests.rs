@@ -8,7 +8,8 @@ use std::thread;
 use super::pump::{Pump, create, name, source, span};
 use super::{Config, Disk, OFFSET_MAX, PAGE, Permille, Random, Simulated};
 use crate::{
-    Cqe, Doorbell, Errno, FileKind, Handle, Listed, Op, OpenFlags, Ring, Setup, Stat, SyncKind, Tag,
+    Cqe, Doorbell, Errno, Extent, FileKind, Handle, Listed, Op, OpenFlags, Ring, Setup, Stat,
+    SyncKind, Tag,
 };
 
 fn setup(in_flight: u32) -> Setup {
@@ -241,7 +242,7 @@ fn the_disk_agrees_with_a_vector() {
         let mut model: Vec<u8> = Vec::new();
         for step in 0..40 {
             let (at, len) = (random.below(3 * PAGE), random.below(2 * PAGE));
-            match random.below(3) {
+            match random.below(5) {
                 0 => {
                     let bytes: Vec<u8> = (0..len).map(|_| random.next().to_le_bytes()[0]).collect();
                     assert_eq!(pump.write(file, at as u64, &bytes), Ok(len as u64));
@@ -253,6 +254,37 @@ fn the_disk_agrees_with_a_vector() {
                 1 => {
                     assert_eq!(pump.one(Op::Truncate { file, len: at as u64 }), Ok(0));
                     model.resize(at, 0);
+                }
+                2 if len > 0 => {
+                    let (start, end) = (at as u64, (at + len).min(model.len()));
+                    let grows = random.below(2) == 0;
+                    let (file, at, len) = (file, start, len as u64);
+                    let op = if grows {
+                        Op::Zero { file, at, len }
+                    } else {
+                        Op::Punch { file, at, len }
+                    };
+                    assert_eq!(pump.one(op), Ok(0));
+                    let start = usize::try_from(start).unwrap();
+                    model[start.min(end)..end].fill(0);
+                    if grows {
+                        model.resize(model.len().max(start + usize::try_from(len).unwrap()), 0);
+                    }
+                }
+                3 => {
+                    let (at, size) = (at as u64, model.len() as u64);
+                    let seek = |extent| Op::Seek { file, at, extent };
+                    let data = pump.one(seek(Extent::Data));
+                    let hole = pump.one(seek(Extent::Hole));
+                    if at >= size {
+                        assert_eq!((data, hole), (Err(Errno::NXIO), Err(Errno::NXIO)));
+                        continue;
+                    }
+                    assert!((at..=size).contains(&hole.unwrap()), "seed {seed} step {step}");
+                    let to = usize::try_from(data.unwrap_or(size)).unwrap();
+                    let skipped = &model[usize::try_from(at).unwrap()..to];
+                    assert!(skipped.iter().all(|byte| *byte == 0), "seed {seed} step {step}");
+                    assert!(data == Ok(at) || hole == Ok(at), "one of the two begins here");
                 }
                 _ => {
                     let from = at.min(model.len());
@@ -270,6 +302,27 @@ fn the_disk_agrees_with_a_vector() {
             assert_eq!(pump.one(Op::Size { file }), Ok(model.len() as u64));
         }
     }
+}
+
+#[test]
+fn holes_give_their_pages_back() {
+    let disk = Disk::new();
+    let mut pump = pump(&disk, 1);
+    let file = pump.open(c"f", create()).unwrap();
+    let page = PAGE as u64;
+    assert_eq!(pump.write(file, 0, &vec![7; 4 * PAGE]), Ok(4 * page));
+    assert_eq!(pump.one(Op::Punch { file, at: page - 1, len: 2 * page + 1 }), Ok(0));
+    assert_eq!(disk.used(), 2 * page);
+    let seek = |at, extent| Op::Seek { file, at, extent };
+    assert_eq!(pump.one(seek(0, Extent::Hole)), Ok(page));
+    assert_eq!(pump.one(seek(page, Extent::Data)), Ok(3 * page));
+    assert_eq!(pump.one(seek(3 * page, Extent::Hole)), Ok(4 * page));
+    assert_eq!(pump.one(Op::Zero { file, at: 3 * page, len: 1 << 60 }), Ok(0));
+    assert_eq!(disk.used(), page);
+    assert_eq!(pump.one(Op::Size { file }), Ok(3 * page + (1 << 60)));
+    assert_eq!(pump.one(seek(page, Extent::Data)), Err(Errno::NXIO));
+    assert_eq!(pump.write(file, 1 << 41, b"far"), Ok(3));
+    assert_eq!(pump.one(seek(page, Extent::Data)), Ok(1 << 41));
 }
 
 #[test]

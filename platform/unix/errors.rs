@@ -17,6 +17,7 @@ cfg_if::cfg_if! {
                 (System::NOENT, Errno::NOENT),
                 (System::INTR, Errno::INTR),
                 (System::IO, Errno::IO),
+                (System::NXIO, Errno::NXIO),
                 (System::BADF, Errno::BADF),
                 (System::AGAIN, Errno::AGAIN),
                 (System::NOMEM, Errno::NOMEM),

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use super::locks::lock;
 use super::names::known;
 use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, errno, raw};
-use crate::{Direct, Errno, Op, Span, Stat, SyncKind};
+use crate::{Direct, Errno, Extent, Op, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
 // are guaranteed to be laid out as.
@@ -45,6 +45,59 @@ cfg_if::cfg_if! {
             match kind {
                 SyncKind::Data => rustix::fs::fdatasync(fd),
                 SyncKind::Full => rustix::fs::fsync(fd),
+            }
+        }
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        fn punch(fd: BorrowedFd<'_>, at: u64, len: u64) -> rustix::io::Result<()> {
+            use rustix::fs::FallocateFlags as Flags;
+            rustix::fs::fallocate(fd, Flags::PUNCH_HOLE | Flags::KEEP_SIZE, at, len)
+        }
+
+        fn zero(fd: BorrowedFd<'_>, at: u64, len: u64) -> rustix::io::Result<()> {
+            rustix::fs::fallocate(fd, rustix::fs::FallocateFlags::ZERO_RANGE, at, len)
+        }
+    } else {
+        /// Elsewhere it is missing, or wants whole blocks.
+        fn punch(_: BorrowedFd<'_>, _: u64, _: u64) -> rustix::io::Result<()> {
+            Err(rustix::io::Errno::OPNOTSUPP)
+        }
+
+        fn zero(_: BorrowedFd<'_>, _: u64, _: u64) -> rustix::io::Result<()> {
+            Err(rustix::io::Errno::OPNOTSUPP)
+        }
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_vendor = "apple",
+        target_os = "illumos",
+        target_os = "solaris",
+    ))] {
+        /// It moves the offset of what is open, too, which nothing here goes by.
+        fn seek(fd: BorrowedFd<'_>, at: u64, extent: Extent) -> rustix::io::Result<u64> {
+            use rustix::fs::SeekFrom;
+            rustix::fs::seek(fd, match extent {
+                Extent::Data => SeekFrom::Data(at),
+                Extent::Hole => SeekFrom::Hole(at),
+            })
+        }
+    } else {
+        /// Without a call for it all is data, and the end of the file a hole.
+        fn seek(fd: BorrowedFd<'_>, at: u64, extent: Extent) -> rustix::io::Result<u64> {
+            let size = u64::try_from(rustix::fs::fstat(fd)?.st_size).unwrap_or(0);
+            match extent {
+                _ if at >= size => Err(rustix::io::Errno::NXIO),
+                Extent::Data => Ok(at),
+                Extent::Hole => Ok(size),
             }
         }
     }
@@ -136,6 +189,12 @@ impl Direct for Files {
                 // SAFETY: as above.
                 allocate(unsafe { borrow(file) }, at, len).map(done)
             }
+            // SAFETY: as above.
+            Op::Punch { file, at, len } => punch(unsafe { borrow(file) }, at, len).map(done),
+            // SAFETY: as above.
+            Op::Zero { file, at, len } => zero(unsafe { borrow(file) }, at, len).map(done),
+            // SAFETY: as above.
+            Op::Seek { file, at, extent } => seek(unsafe { borrow(file) }, at, extent),
             Op::Open { .. }
             | Op::Remove { .. }
             | Op::Rename { .. }

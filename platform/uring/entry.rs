@@ -32,6 +32,9 @@ bitflags::bitflags! {
     }
 }
 
+/// fallocate(2): a hole is punched with the size kept, always.
+const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+
 /// Each operation with its code and the kernel that brought it.
 pub(super) const CODES: [(Ops, u8, &str); 14] = [
     (Ops::READV, opcode::Readv::CODE, "5.1"),
@@ -107,6 +110,14 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         Op::Allocate { file, at, len } => {
             (Ops::FALLOCATE, opcode::Fallocate::new(Fd(raw(file)), len).offset(at).build())
         }
+        Op::Punch { file, at, len } => {
+            let entry = opcode::Fallocate::new(Fd(raw(file)), len).offset(at).mode(PUNCH);
+            (Ops::FALLOCATE, entry.build())
+        }
+        Op::Zero { file, at, len } => {
+            let entry = opcode::Fallocate::new(Fd(raw(file)), len).offset(at);
+            (Ops::FALLOCATE, entry.mode(libc::FALLOC_FL_ZERO_RANGE).build())
+        }
         Op::Remove { name } => {
             (Ops::UNLINKAT, opcode::UnlinkAt::new(Fd(root), name.ptr.cast()).build())
         }
@@ -124,11 +135,13 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         }
         Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
         // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer, `fstat` and
-        // `fstatat` do not. No ring reads directories, or locks.
+        // `fstatat` do not. No ring reads directories, seeks, or
+        // locks.
         Op::Stat { .. }
         | Op::Size { .. }
         | Op::Look { .. }
         | Op::List { .. }
+        | Op::Seek { .. }
         | Op::Lock { .. }
         | Op::Unlock { .. } => return None,
     };

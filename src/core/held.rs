@@ -171,6 +171,8 @@ pub(crate) enum Value {
     Buffer(Buffer),
     Buffers(Vec<Buffer>),
     Size(u64),
+    /// Where something was found, if it was.
+    Place(Option<u64>),
     Metadata(Stat),
     Exists(bool),
     List(Vec<Listed>),

@@ -32,6 +32,7 @@ mod poison;
 mod policy;
 mod push;
 mod reap;
+mod space;
 mod state;
 mod step;
 mod straight;
@@ -208,10 +209,9 @@ impl Core {
     /// A change of a file was refused for want of room, for its arguments or a lost flush, which a
     /// sync must not hide if nobody looks. Answers what to tell [`Core::refusal_seen`] with.
     pub(crate) fn remember_refusal(&self, opened: &Opened, error: &Error) -> Option<(u32, u64)> {
-        let changes = matches!(
-            error.operation(),
-            Operation::Pwrite | Operation::Pwritev | Operation::Truncate
-        );
+        use Operation::{PunchHole, Pwrite, Pwritev, Truncate, ZeroRange};
+        let changes =
+            matches!(error.operation(), PunchHole | Pwrite | Pwritev | Truncate | ZeroRange);
         let kinds = [ErrorKind::Saturated, ErrorKind::InvalidInput, ErrorKind::SyncLost];
         if !changes || !kinds.contains(&error.kind()) {
             return None;

@@ -99,9 +99,12 @@ impl State {
         let slot = &self.slots[slot];
         match slot.operation {
             Operation::Pread | Operation::Preadv => Some((slot.at..slot.end(), false)),
-            Operation::Pwrite | Operation::Pwritev | Operation::Allocate => {
-                Some((slot.at..slot.end(), true))
-            }
+            Operation::Pwrite
+            | Operation::Pwritev
+            | Operation::Allocate
+            | Operation::PunchHole
+            | Operation::ZeroRange => Some((slot.at..slot.end(), true)),
+            Operation::SeekData | Operation::SeekHole => Some((slot.at..u64::MAX, false)),
             Operation::Size | Operation::Metadata => Some((0..u64::MAX, false)),
             _ => None,
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use littoral_platform::{
-    Direct, Errno, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind, Tag,
+    Direct, Errno, Extent, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind, Tag,
 };
 
 use super::held::{Held, Naming};
@@ -212,6 +212,12 @@ impl State {
             (Operation::Allocate, _) => {
                 let (file, at, len) = (slot.file, slot.at, slot.total);
                 Some(Op::Allocate { file: self.handle(file, true), at, len })
+            }
+            (Operation::PunchHole | Operation::ZeroRange, _) => Some(self.space_entry(index)),
+            (Operation::SeekData | Operation::SeekHole, _) => {
+                let (at, find_data) = (slot.at, slot.operation == Operation::SeekData);
+                let extent = if find_data { Extent::Data } else { Extent::Hole };
+                Some(Op::Seek { file: self.handle(slot.file, false), at, extent })
             }
             (Operation::Metadata, _) if slot.file != NONE => {
                 let file = self.handle(slot.file, false);

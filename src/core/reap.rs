@@ -38,7 +38,10 @@ impl State {
     }
 
     pub(crate) fn complete(&mut self, cqe: Cqe) {
-        use Operation::{Allocate, Metadata, Pread, Preadv, Pwrite, Pwritev, Size, Sync, Truncate};
+        use Operation::{
+            Allocate, Metadata, Pread, Preadv, PunchHole, Pwrite, Pwritev, SeekData, SeekHole,
+            Size, Sync, Truncate, ZeroRange,
+        };
         let slot = match Tagged::of(cqe.tag) {
             Tagged::Slot { slot, entry } => {
                 if !self.slots.get(slot).is_some_and(|s| s.awaits(entry)) {
@@ -89,6 +92,8 @@ impl State {
             (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
             (Size, _) => self.ended(slot, cqe.result.map(Value::Size)),
             (Truncate | Allocate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
+            (PunchHole | ZeroRange, _) => self.zeroed(slot, cqe.result),
+            (SeekData | SeekHole, _) => self.sought(slot, cqe.result),
             (Metadata, _) if self.slots[slot].file != NONE => self.stated(slot, cqe.result),
             _ => self.named(slot, cqe.result),
         }

@@ -463,6 +463,6 @@ fn counts(operation: Operation) -> bool {
 
 /// Whose failure a later sync must not hide: a sync's own too, where it passes one on.
 fn is_covered(operation: Operation) -> bool {
-    use Operation::{Pwrite, Pwritev, Sync, Truncate};
-    matches!(operation, Pwrite | Pwritev | Sync | Truncate)
+    use Operation::{PunchHole, Pwrite, Pwritev, Sync, Truncate, ZeroRange};
+    matches!(operation, PunchHole | Pwrite | Pwritev | Sync | Truncate | ZeroRange)
 }

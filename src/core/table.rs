@@ -47,6 +47,10 @@ pub(crate) enum Phase {
     Identify,
     /// A prepared file is removed by cutting it to nothing.
     Empty,
+    /// A range is to be zeros, and the platform has no call for it: a hole is punched instead, or
+    /// zeros are written.
+    Punch,
+    Zeros,
     /// A durable write has written: its bytes are flushed.
     Flush,
     /// What has that name, and is it open? And the target of a rename?

@@ -1,7 +1,7 @@
 //! One test per operation; each runs through the ring, by calls in `push`, and by `Direct`.
 
 use super::{Path, both, create, native, open, run, source, span};
-use crate::{Errno, FileKind, Handle, Listed, Op, OpenFlags, Ring, Stat, SyncKind};
+use crate::{Errno, Extent, FileKind, Handle, Listed, Op, OpenFlags, Ring, Stat, SyncKind};
 
 const RW_NEW: OpenFlags = OpenFlags::WRITE.union(OpenFlags::CREATE);
 
@@ -278,5 +278,47 @@ fn files_without_a_name_and_space_ahead() {
         assert_eq!(open(ring, ".littoral-test", unnamed | by_name), Err(Errno::EXIST));
         std::os::unix::fs::symlink("x", folder.path().join("link")).expect("a link");
         assert_eq!(open(ring, "link", OpenFlags::NO_FOLLOW), Err(Errno::LOOP));
+    }
+}
+
+/// Whole blocks are given back, and found; where this file system has no such call it says so.
+#[test]
+fn holes_and_zeros() {
+    use std::os::unix::fs::MetadataExt;
+    for (mut ring, folder) in both() {
+        let ring = &mut ring;
+        let file = open(ring, "sparse", OpenFlags::WRITE | OpenFlags::CREATE).expect("a new file");
+        let bytes = vec![7; 1 << 20];
+        let written = run(ring, Op::Write { file, at: 0, span: source(&bytes) });
+        assert_eq!(written, Ok(1 << 20));
+        assert_eq!(run(ring, Op::Sync { file, kind: SyncKind::Full }), Ok(0));
+        let blocks = || std::fs::metadata(folder.path().join("sparse")).expect("a file").blocks();
+        let before = blocks();
+        let seek = |at, extent| Op::Seek { file, at, extent };
+        match run(ring, Op::Punch { file, at: 100_000, len: 500_000 }) {
+            Ok(_) => {
+                assert!(blocks() < before, "{} of {before} blocks", blocks());
+                let hole = run(ring, seek(0, Extent::Hole)).expect("a hole");
+                let data = run(ring, seek(hole, Extent::Data)).expect("data behind it");
+                assert!((100_000..200_000).contains(&hole), "a hole at {hole}");
+                assert!((hole..=600_000).contains(&data), "data at {data}");
+            }
+            refused => assert_eq!(refused, Err(Errno::OPNOTSUPP)),
+        }
+        assert_eq!(run(ring, Op::Size { file }), Ok(1 << 20), "a hole leaves the size");
+        // ext4 reserves what it makes zeros: not more than any disk has.
+        let far = 1 << 24;
+        match run(ring, Op::Zero { file, at: 10, len: far - 10 }) {
+            Ok(_) => {
+                assert_eq!(run(ring, Op::Size { file }), Ok(far));
+                assert_eq!(run(ring, seek(1 << 23, Extent::Hole)), Ok(1 << 23));
+            }
+            refused => assert_eq!(refused, Err(Errno::OPNOTSUPP)),
+        }
+        assert_eq!(run(ring, seek(1 << 60, Extent::Data)), Err(Errno::NXIO));
+        assert_eq!(run(ring, Op::Punch { file, at: 0, len: 0 }), Err(Errno::INVAL));
+        let reader = open(ring, "sparse", OpenFlags::empty()).expect("it is there");
+        assert_eq!(run(ring, Op::Punch { file: reader, at: 0, len: 9 }), Err(Errno::BADF));
+        assert_eq!(run(ring, Op::Zero { file: reader, at: 0, len: 9 }), Err(Errno::BADF));
     }
 }

@@ -97,8 +97,14 @@ enum Origin {
     Write(u64),
 }
 
+/// The number of all that writes zeros.
+pub(crate) const ZEROS: u64 = u64::MAX;
+
 /// The byte at an offset of the file that the write of that number writes.
 pub(crate) fn byte_of(id: u64, offset: u64) -> u8 {
+    if id == ZEROS {
+        return 0;
+    }
     let mixed = (offset ^ id << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed.to_be_bytes()[1]
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use littoral::{Buffer, Error, ErrorKind, File, Intent, OpenOptions, Shared, SyncKind, Vector};
 
 use crate::flight::{Flight, Outcome, Work};
-use crate::history::{History, Moment, View, What, byte_of};
+use crate::history::{History, Moment, View, What, ZEROS, byte_of};
 use crate::random::{Digest, Random};
 use crate::world::World;
 use crate::{Counts, Seen};
@@ -145,7 +145,12 @@ impl Script {
                 self.burst(file, &handle);
                 return Ok(());
             }
-            4..40 => self.write(file, &handle, at, len, now),
+            4..36 => self.write(file, &handle, at, len, now),
+            36..40 => {
+                let len = len as u64;
+                let event = target.history.begin(What::Write { id: ZEROS, at, len }, now);
+                Work::Change(handle.zero_range(at, len), event)
+            }
             40..60 => self.read(&handle, at, len),
             60..68 => {
                 let size = self.random.below(START_MAX + LENGTH_MAX) as u64;

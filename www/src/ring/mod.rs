@@ -131,6 +131,9 @@ impl Driver {
             Op::Size { .. }
                 | Op::Sync { .. }
                 | Op::Truncate { .. }
+                | Op::Punch { .. }
+                | Op::Zero { .. }
+                | Op::Seek { .. }
                 | Op::Close { .. }
                 | Op::Cancel { .. }
         ));
