@@ -15,8 +15,10 @@ pub mod clock;
 mod errno;
 pub mod faulty;
 pub mod fork;
+mod geometry;
 #[cfg(target_arch = "wasm32")]
 pub mod host;
+mod known;
 pub mod lock;
 // Its rules are plain Rust, and tested on the machine that builds.
 #[cfg(any(test, target_arch = "wasm32"))]
@@ -31,9 +33,11 @@ mod unix;
 pub use clock::Clock;
 pub use errno::Errno;
 pub use faulty::Faulty;
+pub use geometry::{Geometry, GeometrySource};
+pub use known::{FileKind, Listed, Stat};
 pub use ring::{
-    Cqe, Direct, Doorbell, Extent, FileKind, Full, Handle, Limits, Listed, LockKind, Name, Op,
-    OpenFlags, RESERVED, Report, Ring, Setup, SetupError, Span, Sqe, Stat, SyncKind, Tag,
+    Cqe, Direct, Doorbell, Extent, Full, Handle, Limits, LockKind, Name, Op, OpenFlags, RESERVED,
+    Report, Ring, Setup, SetupError, Span, Sqe, SyncKind, Tag,
 };
 pub use simulated::Simulated;
 #[cfg(unix)]

@@ -8,8 +8,8 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use crate::Errno;
 use crate::clock::{Clock, System};
+use crate::{Errno, Geometry, Listed, Stat};
 
 /// Names an entry from push to reap. The engine packs a slot and its generation into it, never a
 /// pointer, so that a late or stale completion is recognised and not followed.
@@ -119,42 +119,6 @@ pub enum LockKind {
     Exclusive,
 }
 
-/// What a name or handle stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FileKind {
-    /// A regular file.
-    #[default]
-    File,
-    /// A directory.
-    Directory,
-    /// Something else: a device, a pipe, a socket.
-    Other,
-}
-
-/// What is known of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stat {
-    /// File, directory, or other.
-    pub kind: FileKind,
-    /// Bytes.
-    pub size: u64,
-    /// Equal for two handles or names exactly if they are the same file: device and inode, or a
-    /// hash of the whole path where that is all there is.
-    pub identity: (u64, u64),
-    /// When the contents were changed last, in nanoseconds since 1970; `None` where the platform
-    /// does not say.
-    pub modified: Option<u64>,
-}
-
-/// A name in a directory.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listed {
-    /// Its last part.
-    pub name: String,
-    /// What it stands for; what a symbolic link leads to.
-    pub kind: FileKind,
-}
-
 /// One operation, as plain data.
 #[derive(Clone, Copy, Debug)]
 pub enum Op {
@@ -167,6 +131,25 @@ pub enum Op {
         flags: OpenFlags,
         /// The permissions of a file that is created, where files have such.
         mode: u32,
+    },
+    /// Opens the file of a handle once more, for direct I/O, and fills `geometry`; the result is
+    /// the new [`Handle`]'s number. Its reads and writes are refused with `EINVAL` unless they are
+    /// aligned as the geometry says; a count may be any, also there. `EINVAL` or `EOPNOTSUPP` for a
+    /// file without direct I/O, and `EOPNOTSUPP` where the platform has none.
+    OpenDirect {
+        /// Of which file.
+        file: Handle,
+        /// For writing too.
+        write: bool,
+        /// Where to.
+        geometry: *mut Geometry,
+    },
+    /// Fills `geometry` with what direct I/O would ask for; the codes are those of `OpenDirect`.
+    Geometry {
+        /// Of which file.
+        file: Handle,
+        /// Where to.
+        geometry: *mut Geometry,
     },
     /// Closes a handle. It is gone afterwards whatever the result says.
     Close {
@@ -344,6 +327,32 @@ pub enum Op {
 }
 
 impl Op {
+    /// Of what moves bytes: which file, from which offset on, and whether it writes.
+    #[must_use]
+    pub const fn place(&self) -> Option<(Handle, u64, bool)> {
+        match *self {
+            Op::Read { file, at, .. } | Op::Readv { file, at, .. } => Some((file, at, false)),
+            Op::Write { file, at, .. } | Op::Writev { file, at, .. } => Some((file, at, true)),
+            _ => None,
+        }
+    }
+
+    /// The spans of what moves bytes; none of what does not.
+    ///
+    /// # Safety
+    /// The span array must be alive.
+    #[must_use]
+    pub unsafe fn spans(&self) -> &[Span] {
+        match self {
+            Op::Read { span, .. } | Op::Write { span, .. } => core::slice::from_ref(span),
+            Op::Readv { spans, count, .. } | Op::Writev { spans, count, .. } => {
+                // SAFETY: the caller's promise.
+                unsafe { core::slice::from_raw_parts(*spans, *count as usize) }
+            }
+            _ => &[],
+        }
+    }
+
     /// Whether it is about a name: what in a browser needs the host's turn.
     #[must_use]
     pub const fn is_on_name(&self) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use littoral_platform::Listed;
 
 use crate::core::{Core, Key, Value};
-use crate::file::RingFile;
+use crate::file::ring_file;
 use crate::{Buffer, Error, File, Metadata, Result};
 
 /// An operation that was submitted, and the way to its result.
@@ -277,7 +277,7 @@ impl FromValue for Buffer {
 impl FromValue for Arc<dyn File> {
     fn from_value(value: Value, core: &Arc<Core>) -> Self {
         match value {
-            Value::File(opened) => Arc::new(RingFile::new(core, opened)),
+            Value::File(opened) => ring_file(core, opened),
             _ => unreachable!("the value of another kind of operation"),
         }
     }

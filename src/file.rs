@@ -7,7 +7,8 @@ use littoral_platform::{LockKind, SyncKind};
 
 use crate::core::{Core, Held, Key, Opened, handle_closed};
 use crate::{
-    Buffer, Completion, Error, ErrorKind, Intent, Metadata, Operation, Result, Shared, Vector,
+    Buffer, Completion, Error, ErrorKind, Geometry, Intent, Metadata, Operation, Result, Shared,
+    Vector,
 };
 
 /// An open file. All offsets and sizes are bytes.
@@ -85,6 +86,14 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) where it takes a wait.
     fn size_now(&self) -> Result<u64>;
+
+    /// What direct I/O on it asks for, and whether this handle does it, as
+    /// [`OpenOptions::direct`](crate::OpenOptions::direct) wished, or why not. It never waits, and
+    /// stays as it is while the file is open.
+    ///
+    /// # Errors
+    /// [`Closed`](crate::ErrorKind::Closed), or the driver's end.
+    fn geometry(&self) -> Result<Geometry>;
 
     /// Takes the lock of the whole file for this handle, or converts the one it has.
     ///
@@ -165,17 +174,24 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     fn name(&self) -> &str;
 }
 
-/// A file of a driver: one user of one of its open files.
-pub(crate) struct RingFile {
+/// A file of a driver: one user of one of its open files. Which of its reads go by the machines
+/// only is decided here, so that those of a plain file need not ask.
+struct RingFile<const DIRECT: bool> {
     core: Arc<Core>,
     opened: Opened,
 }
 
-impl RingFile {
-    pub(crate) fn new(core: &Arc<Core>, opened: Opened) -> RingFile {
-        RingFile { core: Arc::clone(core), opened }
+/// The file that was opened.
+pub(crate) fn ring_file(core: &Arc<Core>, opened: Opened) -> Arc<dyn File> {
+    let core = Arc::clone(core);
+    if opened.direct.is_some() {
+        Arc::new(RingFile::<true> { core, opened })
+    } else {
+        Arc::new(RingFile::<false> { core, opened })
     }
+}
 
+impl<const DIRECT: bool> RingFile<DIRECT> {
     /// Starts an operation unless the file is closed, or is read-only and `write` is asked for.
     fn start<T>(
         &self,
@@ -212,8 +228,14 @@ impl RingFile {
     }
 }
 
-impl File for RingFile {
+impl<const DIRECT: bool> File for RingFile<DIRECT> {
     fn pread(&self, at: u64, into: Buffer) -> Completion<Buffer> {
+        if DIRECT {
+            let operation = Operation::Pread;
+            return self.start(operation, false, |core, file| {
+                core.transfer(operation, file, at, Held::Read(into), Intent::new())
+            });
+        }
         match self.core.pread(&self.opened, at, into) {
             Ok(key) => Completion::started(&self.core, key),
             Err(error) => self.refuse(error),
@@ -271,6 +293,12 @@ impl File for RingFile {
         size.map_err(|error| error.on(Arc::clone(&self.opened.name)))
     }
 
+    fn geometry(&self) -> Result<Geometry> {
+        let geometry = self.check(Operation::Metadata, false);
+        let geometry = geometry.and_then(|()| self.core.geometry(&self.opened));
+        geometry.map_err(|error| error.on(Arc::clone(&self.opened.name)))
+    }
+
     fn lock(&self, kind: LockKind) -> Completion<()> {
         self.start(Operation::Lock, false, |core, file| core.lock_file(file, kind))
     }
@@ -316,7 +344,7 @@ impl File for RingFile {
     }
 }
 
-impl Drop for RingFile {
+impl<const DIRECT: bool> Drop for RingFile<DIRECT> {
     fn drop(&mut self) {
         if !self.opened.is_closed() {
             self.core.drop_handle(&self.opened);
@@ -324,7 +352,7 @@ impl Drop for RingFile {
     }
 }
 
-impl fmt::Debug for RingFile {
+impl<const DIRECT: bool> fmt::Debug for RingFile<DIRECT> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "File({})", self.opened.name)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use littoral_platform::{Limits, Listed, Report, Ring, Setup, native};
 
 use crate::core::{Core, tell_start_failed};
-use crate::file::RingFile;
+use crate::file::ring_file;
 use crate::{
     Completion, Config, Error, File, Group, Metadata, OpenOptions, Operation, Result, Wait,
 };
@@ -293,6 +293,8 @@ pub struct Statistics {
     /// Entries that the ring was spared, because the operation was alone: done on the thread that
     /// waited for it. Reads whose pages were cached; writes, and flushes.
     pub direct: u64,
+    /// Operations on direct files that went through the page cache, because they were not aligned.
+    pub unaligned: u64,
     /// Operations that travelled in another one's entry.
     pub merged: u64,
     /// Entries pushed for the rest of a short count.
@@ -366,12 +368,12 @@ impl Io for Driver {
 
     fn open_now(&self, name: &str, options: OpenOptions) -> Result<Arc<dyn File>> {
         let opened = self.core.open_now(name, options)?;
-        Ok(Arc::new(RingFile::new(&self.core, opened)))
+        Ok(ring_file(&self.core, opened))
     }
 
     fn temporary_now(&self, options: OpenOptions) -> Result<Arc<dyn File>> {
         let opened = self.core.temporary_now(options)?;
-        Ok(Arc::new(RingFile::new(&self.core, opened)))
+        Ok(ring_file(&self.core, opened))
     }
 
     fn remove_now(&self, name: &str) -> Result<()> {

@@ -117,6 +117,7 @@ mod drive;
 mod environment;
 mod error;
 mod file;
+mod geometry;
 mod group;
 mod io;
 mod metadata;
@@ -127,10 +128,13 @@ pub use completion::{Completion, Outcome};
 pub use drive::{batch, block_on, drain, run, wait};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file::File;
+pub use geometry::{DirectIo, Directness, Geometry};
 pub use group::Group;
 pub use io::{Clock, Interrupter, Io, Statistics, Status, Step, start, start_on};
 pub use littoral_platform as platform;
-pub use littoral_platform::{Errno, FileKind, Limits, Listed, LockKind, Report, SyncKind};
+pub use littoral_platform::{
+    Errno, FileKind, GeometrySource, Limits, Listed, LockKind, Report, SyncKind,
+};
 pub use metadata::{Identity, Metadata};
 pub use options::{Config, Intent, OpenOptions, Wait};
 

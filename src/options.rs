@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use littoral_platform::LockKind;
 
-use crate::{Error, ErrorKind, Operation, Result};
+use crate::{DirectIo, Error, ErrorKind, Operation, Result};
 
 /// How to open a file. Files are always readable.
 ///
@@ -25,6 +25,7 @@ pub struct OpenOptions {
     pub(crate) ordered: bool,
     pub(crate) mode: u32,
     pub(crate) lock: Option<LockKind>,
+    pub(crate) direct: DirectIo,
 }
 
 impl Default for OpenOptions {
@@ -45,6 +46,7 @@ impl OpenOptions {
             ordered: false,
             mode: 0o644,
             lock: None,
+            direct: DirectIo::Off,
         }
     }
 
@@ -104,6 +106,38 @@ impl OpenOptions {
     #[must_use]
     pub const fn lock(mut self, kind: LockKind) -> OpenOptions {
         self.lock = Some(kind);
+        self
+    }
+
+    /// Whether reads and writes go past the platform's page cache: for an engine that has a cache
+    /// of its own. Off unless asked for. It is this handle's: another one of the same file may go
+    /// through the cache, and both see the same bytes.
+    ///
+    /// What is aligned as the file's [`geometry`](crate::File::geometry) says goes to the device:
+    /// the offset, and of each buffer its memory and its length. What is not goes through the page
+    /// cache, as without this, and is as right; [`unaligned`](crate::Statistics::unaligned) counts
+    /// it. It is waited for while an aligned write to the same pages is under way, and the other
+    /// way round. A read may be aligned and longer than what is left of the file. The file takes a
+    /// second descriptor.
+    ///
+    /// ```
+    /// use littoral::{Arena, Config, DirectIo, OpenOptions, start, wait};
+    /// # fn main() -> littoral::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let io = start(Config::new().root(folder.path()))?;
+    /// let options = OpenOptions::new().create(true).direct(DirectIo::Preferred);
+    /// let file = wait(&*io, io.open("main.db", options))?;
+    /// println!("{}", file.geometry()?.direct); // on, or why not
+    /// let pages = Arena::new(&[(4096, 64)]);
+    /// let mut page = pages.take(4096).expect("one of 64");
+    /// page.fill_with_zeros();
+    /// wait(&*io, file.pwrite(0, page.freeze()))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn direct(mut self, direct: DirectIo) -> OpenOptions {
+        self.direct = direct;
         self
     }
 

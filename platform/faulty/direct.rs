@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::liar::{self, Liar, Verdict};
-use super::{Entry, Event, Faults, Outcome, Script, Way};
+use super::{Entry, Event, Faults, Outcome, Script, Way, learn, whole_units};
 use crate::{Direct, Errno, Op};
 
 /// Makes the seed's choices here others than those about entries.
@@ -34,6 +34,10 @@ impl Direct for FaultyDirect {
         let verdict = liar.verdict(outcome, &entry, calm, true);
         drop(liar);
         let answered = matches!(verdict, Verdict::Answer(_));
+        let unit = script.unit_of(entry.file);
+        if let Op::Close { file } = *op {
+            script.set_direct(file, None);
+        }
         let way = if answered { Way::Answered } else { Way::Direct };
         let bytes = verdict.bytes(&entry);
         script.note(Event::Taken { tag: None, entry, way, bytes });
@@ -42,11 +46,11 @@ impl Direct for FaultyDirect {
             Verdict::Answer(result) => result,
             Verdict::Shorten(bytes) => {
                 // SAFETY: the caller's promise.
-                let (op, spans) = unsafe { liar::cut(op, bytes) };
+                let (op, spans) = unsafe { liar::cut(op, whole_units(unit, bytes)) };
                 // SAFETY: less of the same memory, and the spans live until after the call.
                 let result = unsafe { self.inner.call(&op) };
                 drop(spans);
-                result
+                result.map(|count| count.min(bytes as u64))
             }
             // SAFETY: the caller's promise.
             Verdict::Forward => unsafe { self.inner.call(op) },
@@ -56,6 +60,10 @@ impl Direct for FaultyDirect {
             Some(Outcome::Fail(code)) => Err(code),
             _ => result,
         };
+        if let (Op::OpenDirect { .. }, Ok(handle)) = (op, result) {
+            // SAFETY: it was opened just now, and nobody else knows of it.
+            unsafe { learn(&self.script, &*self.inner, handle) };
+        }
         self.script.lock().note(Event::Ended { tag: None, result });
         result
     }

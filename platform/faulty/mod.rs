@@ -4,7 +4,8 @@
 //! ring does, above any of them, so that the machines which deal with such things are tried on the
 //! real platform and not on a model of it only. It never lies: a shortened count is that of a
 //! shortened entry, an interrupted entry did nothing, and every tag comes out once (until the
-//! script says that the ring is dead).
+//! script says that the ring is dead). A direct handle takes no entry of any length, so one of its
+//! is cut to the next length that it takes, and the count, which may be any, is cut to the byte.
 //!
 //! An engine that submits, reaps and retries always gets on: of all unhelpful answers (a refused
 //! push, an interrupted submit, nothing to reap while something is held back) at most
@@ -22,7 +23,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use crate::{
-    Clock, Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Span, Sqe, Tag,
+    Clock, Cqe, Direct, Doorbell, Errno, Full, Geometry, Handle, Limits, Op, Report, Ring, Span,
+    Sqe, Tag,
 };
 
 pub use crate::simulated::Permille;
@@ -103,6 +105,10 @@ struct Kept {
     spans: Option<Box<[Span]>>,
     /// Instead of what the ring within answers.
     code: Option<Errno>,
+    /// No count is larger.
+    count_max: Option<u64>,
+    /// It opens a direct handle.
+    opens_direct: bool,
     /// To be let out by the script, after this many releases.
     late: Option<u64>,
 }
@@ -156,6 +162,10 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
             return Err(Full);
         }
         let verdict = self.liar.verdict(outcome, &entry, calm, false);
+        let unit = script.unit_of(entry.file);
+        if let Op::Close { file } = sqe.op {
+            script.set_direct(file, None);
+        }
         let since = script.releases();
         let (way, bytes) = if outcome == Some(Outcome::Park) {
             self.parked.push(Parked { sqe: *sqe, since });
@@ -174,7 +184,7 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
                 _ => (),
             }
             // SAFETY: the pusher's promise is handed on.
-            let pushed = unsafe { self.forward(sqe, verdict, kept) };
+            let pushed = unsafe { self.forward(sqe, verdict, unit, kept) };
             pushed.inspect_err(|_: &Full| script.note(Event::Refused(entry)))?;
             (Way::Forwarded, verdict.bytes(&entry))
         };
@@ -246,6 +256,34 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
         let mut report = self.inner.report();
         report.chosen.push(format!("faulty: {:?}", self.faults));
         report
+    }
+}
+
+impl Kept {
+    fn changes_anything(&self) -> bool {
+        let Kept { spans, code, count_max, opens_direct, late } = self;
+        let cut = spans.is_some() || count_max.is_some();
+        cut || code.is_some() || *opens_direct || late.is_some()
+    }
+}
+
+/// To how many bytes an entry of so many is cut, where its handle wants whole units.
+fn whole_units(unit: Option<u32>, bytes: usize) -> usize {
+    unit.map_or(bytes, |unit| bytes.next_multiple_of(unit as usize))
+}
+
+/// Takes note of a direct handle that was opened just now.
+///
+/// # Safety
+/// It is open.
+unsafe fn learn(script: &Script, platform: &dyn Direct, handle: u64) {
+    let file = Handle(u32::try_from(handle).expect("a handle's number"));
+    let mut geometry = Geometry::NONE;
+    let asked = Op::Geometry { file, geometry: &raw mut geometry };
+    // SAFETY: the caller's promise, and the geometry lives until after the call.
+    if unsafe { platform.call(&asked) }.is_ok() {
+        let unit = geometry.offset.max(geometry.read_offset).max(geometry.memory);
+        script.lock().set_direct(file, Some(unit));
     }
 }
 
@@ -328,16 +366,25 @@ impl<R: Ring> Faulty<R> {
 
     /// # Safety
     /// As [`Ring::push`].
-    unsafe fn forward(&mut self, sqe: &Sqe, verdict: Verdict, mut kept: Kept) -> Result<(), Full> {
+    unsafe fn forward(
+        &mut self,
+        sqe: &Sqe,
+        verdict: Verdict,
+        unit: Option<u32>,
+        mut kept: Kept,
+    ) -> Result<(), Full> {
         let mut op = sqe.op;
         if let Verdict::Shorten(bytes) = verdict {
+            let cut_to = whole_units(unit, bytes);
+            kept.count_max = (cut_to > bytes).then_some(bytes as u64);
             // SAFETY: the pusher's promise: the span array is alive.
-            (op, kept.spans) = unsafe { cut(&sqe.op, bytes) };
+            (op, kept.spans) = unsafe { cut(&sqe.op, cut_to) };
         }
+        kept.opens_direct = matches!(op, Op::OpenDirect { .. });
         // SAFETY: the entry is the pusher's own or points to less of the same memory; a span array
         // of ours is kept until the completion.
         unsafe { self.inner.push(&Sqe { tag: sqe.tag, op })? };
-        if kept.spans.is_some() || kept.code.is_some() || kept.late.is_some() {
+        if kept.changes_anything() {
             self.kept.insert(sqe.tag, kept);
         }
         Ok(())
@@ -402,6 +449,14 @@ impl<R: Ring> Faulty<R> {
         while let Some(Cqe { tag, result }) = self.inner.reap() {
             let kept = self.kept.remove(&tag).unwrap_or_default();
             let result = kept.code.map_or(result, Err);
+            let result = result.map(|n| kept.count_max.map_or(n, |max| n.min(max)));
+            if kept.opens_direct
+                && let Ok(handle) = result
+            {
+                // SAFETY: the handle is open until the engine, which does not know of it yet,
+                // closes it.
+                unsafe { learn(&self.script, &*self.inner.direct(), handle) };
+            }
             if let Some(since) = kept.late {
                 self.late.push(Late { cqe: Cqe { tag, result }, since });
             } else {

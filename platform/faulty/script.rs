@@ -1,6 +1,6 @@
 //! What a test says to a [`Faulty`](super::Faulty) ring while an engine owns it, and what it hears.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::{Cqe, Doorbell, Errno, Handle, Op, Span, SyncKind, Tag};
@@ -13,6 +13,8 @@ const LOG_MAX: usize = 16 * 1024;
 #[expect(missing_docs, reason = "they are the names of `Op`")]
 pub enum OpKind {
     Open,
+    OpenDirect,
+    Geometry,
     Close,
     Stat,
     Size,
@@ -143,6 +145,8 @@ impl Entry {
         };
         match *op {
             Op::Open { .. } => plain(OpKind::Open, None, 0),
+            Op::OpenDirect { file, .. } => plain(OpKind::OpenDirect, Some(file), 0),
+            Op::Geometry { file, .. } => plain(OpKind::Geometry, Some(file), 0),
             Op::Close { file } => plain(OpKind::Close, Some(file), 0),
             Op::Stat { file, .. } => plain(OpKind::Stat, Some(file), 0),
             Op::Size { file } => plain(OpKind::Size, Some(file), 0),
@@ -226,6 +230,8 @@ pub(super) struct State {
     dead: Option<Errno>,
     /// Calls of `release`: what was kept back before the last one is free.
     releases: u64,
+    /// Direct handles, and what they want lengths to be multiples of.
+    direct: HashMap<Handle, u32>,
     bells: Vec<Weak<dyn Doorbell>>,
 }
 
@@ -310,6 +316,19 @@ impl Script {
 impl State {
     pub(super) fn attach(&mut self, bell: Weak<dyn Doorbell>) {
         self.bells.push(bell);
+    }
+
+    /// A handle is for direct I/O, or, without a unit, is closed.
+    pub(super) fn set_direct(&mut self, file: Handle, unit: Option<u32>) {
+        match unit {
+            Some(unit) => self.direct.insert(file, unit),
+            None => self.direct.remove(&file),
+        };
+    }
+
+    /// The unit that a direct handle wants kept, also where its entry is cut.
+    pub(super) fn unit_of(&self, file: Option<Handle>) -> Option<u32> {
+        self.direct.get(&file?).copied()
     }
 
     pub(super) fn dead(&self) -> Option<Errno> {

@@ -97,6 +97,12 @@ impl Control {
     pub fn set_faults(&self, faults: Faults) {
         self.0.lock().trouble.set(faults);
     }
+
+    /// Entries so far that a direct handle did not take, for how they were aligned.
+    #[must_use]
+    pub fn misaligned(&self) -> u64 {
+        self.0.lock().files.misaligned
+    }
 }
 
 /// The event loop that a [`Config::hosted`](super::Config::hosted) ring lives in, for a test to

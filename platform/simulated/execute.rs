@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::disk::{Disk, Inode, Node};
 use super::{OFFSET_MAX, Random};
-use crate::{Errno, Extent, FileKind, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Span, Stat};
+use crate::{
+    Errno, Extent, FileKind, Geometry, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Span, Stat,
+};
 
 fn known(node: &Node) -> Stat {
     let (kind, size, number) = match node {
@@ -23,6 +25,10 @@ pub(super) struct Files {
     root: String,
     /// A file can be open once only; and, for there is no way to sync them, names are durable.
     exclusive: bool,
+    /// What direct I/O asks for, if there is such a thing.
+    direct: Option<Geometry>,
+    /// Entries that broke that.
+    pub(super) misaligned: u64,
     open: Vec<Option<Open>>,
 }
 
@@ -32,6 +38,8 @@ struct Open {
     /// By which it was opened, for a directory to be known by.
     name: String,
     write: bool,
+    /// It takes only what is aligned.
+    direct: bool,
     /// To be removed with it, by its name.
     temporary: bool,
     /// What its locks are held by.
@@ -39,13 +47,18 @@ struct Open {
 }
 
 impl Files {
-    pub(super) fn new(disk: Disk, root: Option<&str>, exclusive: bool) -> Files {
+    pub(super) fn new(
+        disk: Disk,
+        root: Option<&str>,
+        exclusive: bool,
+        direct: Option<Geometry>,
+    ) -> Files {
         let root = root.unwrap_or_default().trim_end_matches('/').to_owned();
         if exclusive {
             // What a tab that was closed in the middle has left behind.
             disk.sweep(&root, RESERVED);
         }
-        Files { disk, root, exclusive, open: Vec::new() }
+        Files { disk, root, exclusive, direct, misaligned: 0, open: Vec::new() }
     }
 
     pub(super) fn close_all(&mut self) {
@@ -81,6 +94,19 @@ impl Files {
                 // SAFETY: a name is UTF-8 and alive: the pusher's promise.
                 let name = unsafe { self.full(name) };
                 self.open(&name, flags).map(|file| u64::from(file.0))
+            }
+            Op::OpenDirect { file, write, geometry } => {
+                let (handle, known) = self.open_direct(file, write)?;
+                // SAFETY: the pusher's promise: `geometry` is alive and nobody else's.
+                unsafe { geometry.write(known) };
+                Ok(u64::from(handle.0))
+            }
+            Op::Geometry { file, geometry } => {
+                self.inode(file)?;
+                let known = self.direct.ok_or(Errno::OPNOTSUPP)?;
+                // SAFETY: as above.
+                unsafe { geometry.write(known) };
+                Ok(0)
             }
             Op::Close { file } => {
                 let closed = self.close(file.0 as usize);
@@ -191,7 +217,45 @@ impl Files {
             return Err(Errno::BUSY);
         }
         let (write, number) = (flags.contains(OpenFlags::WRITE), self.disk.next_open());
-        let open = Some(Open { node, name: name.to_owned(), write, temporary, number });
+        self.enter(Open { node, name: name.to_owned(), write, direct: false, temporary, number })
+    }
+
+    fn open_direct(&mut self, file: Handle, write: bool) -> Result<(Handle, Geometry), Errno> {
+        let geometry = self.direct.ok_or(Errno::OPNOTSUPP)?;
+        let node = Node::File(Arc::clone(self.inode(file)?.0));
+        let (name, number) = (self.get(file)?.name.clone(), self.disk.next_open());
+        let temporary = false;
+        let open = Open { node, name, write, direct: true, temporary, number };
+        self.enter(open).map(|handle| (handle, geometry))
+    }
+
+    /// `EINVAL`, and nothing is done, for what a direct handle does not take.
+    ///
+    /// # Safety
+    /// The span array must be alive.
+    pub(super) unsafe fn check_alignment(&mut self, op: &Op) -> Result<(), Errno> {
+        let (Some(geometry), Some((file, at, write))) = (self.direct, op.place()) else {
+            return Ok(());
+        };
+        if !self.get(file).is_ok_and(|open| open.direct) {
+            return Ok(());
+        }
+        // SAFETY: the caller's promise.
+        let spans = unsafe { op.spans() };
+        let unit = geometry.offset_of(write) as usize;
+        let fits = |span: &Span| {
+            span.ptr.addr().is_multiple_of(geometry.memory as usize)
+                && span.len.is_multiple_of(unit)
+        };
+        if at.is_multiple_of(unit as u64) && spans.iter().all(fits) {
+            return Ok(());
+        }
+        self.misaligned += 1;
+        Err(Errno::INVAL)
+    }
+
+    fn enter(&mut self, open: Open) -> Result<Handle, Errno> {
+        let open = Some(open);
         let free = self.open.iter().position(Option::is_none);
         let index = free.unwrap_or(self.open.len());
         if free.is_none() {

@@ -144,6 +144,9 @@ impl Trouble {
     ) -> Result<u64, Errno> {
         // SAFETY: the caller's promise.
         let entry = unsafe { Entry::of(op) };
+        // What is cut below was whole to whoever pushed it.
+        // SAFETY: as above.
+        unsafe { files.check_alignment(op)? };
         if let Some(code) = self.failure(&entry) {
             // SAFETY: as above.
             return Err(unsafe { self.fail(files, op, &entry, code) });

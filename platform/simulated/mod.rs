@@ -34,7 +34,10 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::{Clock, Cqe, Direct, Doorbell, Errno, Full, Limits, Op, Report, Ring, Setup, Sqe, Tag};
+use crate::{
+    Clock, Cqe, Direct, Doorbell, Errno, Full, Geometry, GeometrySource, Limits, Op, Report, Ring,
+    Setup, Sqe, Tag,
+};
 
 pub use disk::Disk;
 pub use doors::{Control, Host};
@@ -84,6 +87,9 @@ pub struct Config {
     pub read_call_cost: usize,
     /// [`Limits::lone_calls`]: off unless asked for, so that every entry passes by the ring.
     pub lone_calls: bool,
+    /// What direct I/O asks for, and the ring insists on; `None` if there is none. A browser's
+    /// worker has none.
+    pub direct: Option<Geometry>,
 }
 
 impl Default for Config {
@@ -101,6 +107,7 @@ impl Default for Config {
             write_call_cost: 64 * 1024,
             read_call_cost: 64 * 1024,
             lone_calls: false,
+            direct: Some(Geometry::uniform(512, GeometrySource::Simulated)),
         }
     }
 }
@@ -188,7 +195,12 @@ impl Simulated {
             latency_max: usize::try_from(config.latency_max.as_nanos()).unwrap_or(usize::MAX),
             prompt: if config.hosted { Permille::ALWAYS } else { config.prompt },
             hosted: config.hosted,
-            files: Files::new(disk, setup.root.as_deref(), config.hosted),
+            files: Files::new(
+                disk,
+                setup.root.as_deref(),
+                config.hosted,
+                config.direct.filter(|_| !config.hosted),
+            ),
             pushed: VecDeque::new(),
             waiting: Vec::new(),
             names: Vec::new(),

@@ -3,11 +3,11 @@
 use core::mem::MaybeUninit;
 use core::slice;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use super::locks::lock;
 use super::names::known;
-use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, errno, raw};
+use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, direct, errno, raw};
 use crate::{Direct, Errno, Extent, Op, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
@@ -137,6 +137,20 @@ impl Direct for Files {
         let done = |()| 0;
         let count = |n: usize| n as u64;
         let result = match *op {
+            Op::OpenDirect { file, write, geometry: into } => {
+                // SAFETY: as above.
+                let (fd, geometry) = direct::open(unsafe { borrow(file) }, write)?;
+                // SAFETY: as above.
+                unsafe { into.write(geometry) };
+                return Ok(u64::from(fd.into_raw_fd().cast_unsigned()));
+            }
+            Op::Geometry { file, geometry: into } => {
+                // SAFETY: as above.
+                let geometry = direct::geometry(unsafe { borrow(file) })?;
+                // SAFETY: as above.
+                unsafe { into.write(geometry) };
+                return Ok(0);
+            }
             // SAFETY: as above; nobody uses the handle after its close.
             Op::Close { file } => unsafe { rustix::io::try_close(raw(file)) }.map(done),
             Op::Stat { file, stat: into } => {

@@ -1,10 +1,12 @@
 //! What the backends of unix systems share: where names are looked up, the kernel's words for ours,
-//! and every operation by plain system calls (`execute` on open files, `names` on names).
+//! and every operation by plain system calls: `execute` on open files, `names` on names, `direct`
+//! past the page cache.
 //!
 //! Such a call is what a thread makes by itself ([`Direct`](crate::Direct)), what `uring` does for
 //! an operation that this kernel's ring lacks or does worse (`fstat` is a few hundred nanoseconds,
 //! `IORING_OP_STATX` a trip to a kernel worker), and all that `threads` does.
 
+mod direct;
 mod errors;
 mod execute;
 mod locks;

@@ -135,9 +135,11 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         }
         Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
         // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer, `fstat` and
-        // `fstatat` do not. No ring reads directories, seeks, or
-        // locks.
+        // `fstatat` do not. No ring reads directories, seeks, or locks. What is opened once more
+        // goes by a path of its own.
         Op::Stat { .. }
+        | Op::OpenDirect { .. }
+        | Op::Geometry { .. }
         | Op::Size { .. }
         | Op::Look { .. }
         | Op::List { .. }

@@ -15,6 +15,9 @@ use super::raw::Header;
 /// Pages are what direct I/O and the kernel's registration want.
 const ALIGN: usize = 4096;
 
+/// Two buffers share no cache line.
+const LINE: usize = 64;
+
 /// A fixed number of buffers of one or several sizes, allocated once.
 ///
 /// A buffer goes back to its arena when it is dropped: as a [`Buffer`], as the last
@@ -143,8 +146,10 @@ unsafe fn release_place(header: NonNull<Header>) {
 
 impl Arena {
     /// `(size in bytes, how many)` for each class. Every buffer starts at a multiple of 64 bytes,
-    /// and of a page where its size is a multiple of that. Where a class is empty the next larger
-    /// one serves.
+    /// and of any larger power of two, up to a page of 4096, that its class's size is a multiple
+    /// of. So a class of pages or sectors is aligned for direct I/O, and one of a page and a header
+    /// of 24 bytes is not, unless it is made by [`aligned`](Arena::aligned). Where a class is empty
+    /// the next larger one serves.
     ///
     /// # Panics
     /// If a class has `u32::MAX` buffers or more, or needs more memory than there are addresses.
@@ -159,10 +164,36 @@ impl Arena {
     /// As [`new`](Arena::new).
     #[must_use]
     pub fn with_spill(classes: &[(usize, usize)], spill: Spill) -> Arena {
+        Arena::build(classes, spill, LINE)
+    }
+
+    /// As [`new`](Arena::new), and every buffer starts at a multiple of `align`, whatever its size:
+    /// what the [`memory_align`](crate::Geometry::memory_align) of a file asks for. That of a size
+    /// which is a multiple of it needs no more memory for that; one of a page and a header of 24
+    /// bytes takes two pages where `align` is a page, and so is better kept in an arena of its own,
+    /// or made of two buffers, a header's and a page's.
+    ///
+    /// ```
+    /// use littoral::Arena;
+    /// let arena = Arena::aligned(512, &[(4096, 8), (4120, 8)]);
+    /// let frame = arena.take(4120)?;
+    /// assert!(frame.as_ptr().addr().is_multiple_of(512));
+    /// # Ok::<(), littoral::TakeError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// As [`new`](Arena::new), and if `align` is no power of two or larger than a page of 4096.
+    #[must_use]
+    pub fn aligned(align: usize, classes: &[(usize, usize)]) -> Arena {
+        assert!(align.is_power_of_two() && align <= ALIGN, "an alignment is up to a page");
+        Arena::build(classes, Spill::Larger, align.max(LINE))
+    }
+
+    fn build(classes: &[(usize, usize)], spill: Spill, align: usize) -> Arena {
         let mut sorted = classes.to_vec();
         sorted.sort_unstable();
-        let classes = sorted.into_iter().map(|(size, count)| Arc::new(Class::new(size, count)));
-        Arena(Arc::new(Inner { classes: classes.collect(), spill }))
+        let class = |(size, count)| Arc::new(Class::new(size, count, align));
+        Arena(Arc::new(Inner { classes: sorted.into_iter().map(class).collect(), spill }))
     }
 
     /// The classes that may serve `len` bytes, the smallest first.
@@ -222,8 +253,8 @@ impl Arena {
 }
 
 impl Class {
-    fn new(size: usize, count: usize) -> Class {
-        let stride = size.next_multiple_of(64);
+    fn new(size: usize, count: usize, align: usize) -> Class {
+        let stride = size.next_multiple_of(align);
         let bytes = stride.checked_mul(count).expect("an arena fits the address space").max(1);
         let layout =
             Layout::from_size_align(bytes, ALIGN).expect("an arena fits the address space");
@@ -332,6 +363,29 @@ mod tests {
         assert!(addresses.windows(2).all(|two| two[0] + 4096 == two[1]));
         let frame = arena.take(4120).unwrap();
         assert_eq!(frame.as_ptr().addr() % 64, 0);
+    }
+
+    #[test]
+    fn every_buffer_is_aligned_as_its_size_or_as_it_was_asked_for() {
+        let addresses = |arena: &Arena, size: usize| {
+            let all: Vec<_> = (0..5).map(|_| arena.take(size).unwrap()).collect();
+            all.iter().map(|buffer| buffer.as_ptr().addr()).collect::<Vec<_>>()
+        };
+        let aligned = |list: &[usize], to: usize| list.iter().all(|at| at.is_multiple_of(to));
+        let plain = Arena::new(&[(512, 5), (1536, 5), (4120, 5), (12_288, 5)]);
+        for (size, align) in [(512, 512), (1536, 512), (4120, 64), (12_288, 4096)] {
+            assert!(aligned(&addresses(&plain, size), align), "{size} to {align}");
+        }
+        for align in [1, 64, 512, 4096] {
+            let arena = Arena::aligned(align, &[(100, 5), (4096, 5), (4120, 5)]);
+            for size in [100, 4096, 4120] {
+                assert!(aligned(&addresses(&arena, size), align), "{size} to {align}");
+            }
+        }
+        for capacity in [512, 1024, 4096, 4120, 1 << 20] {
+            let align = if capacity < 4096 { 512 } else { 4096 };
+            assert!(aligned(&[Buffer::with_capacity(capacity).as_ptr().addr()], align));
+        }
     }
 
     #[test]

@@ -118,9 +118,14 @@ pub(super) fn own<T>(owner: T, was_buffer: bool) -> NonNull<Header> {
     NonNull::from(Box::leak(block)).cast()
 }
 
-/// Pages and more are aligned to pages, what is smaller to cache lines.
+/// Pages and more are aligned to pages, whole sectors to sectors, as direct I/O wants it; the rest
+/// to cache lines.
 const fn alignment(capacity: usize) -> usize {
-    if capacity >= 4096 { 4096 } else { 64 }
+    match capacity {
+        4096.. => 4096,
+        512.. if capacity.is_multiple_of(512) => 512,
+        _ => 64,
+    }
 }
 
 /// A heap block of `capacity` uninitialised bytes, and its header.

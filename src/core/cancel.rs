@@ -72,7 +72,7 @@ impl State {
 
     /// Takes `index` out of the queued chain of `head`; the others keep their place.
     fn cancel_queued(&mut self, head: u32, index: u32) {
-        if matches!(self.slots[index].phase, Phase::Identify | Phase::FlushNames) {
+        if matches!(self.slots[index].phase, Phase::Identify | Phase::Direct | Phase::FlushNames) {
             // Its handle is open already: it goes on, and gives it or closes it.
             return;
         }
@@ -123,5 +123,6 @@ impl State {
         debug_assert!(was_queued, "a queued chain stands in the queue");
         // One that the ring had no room for counts as running.
         self.flush_over(self.slots[index].file, head);
+        self.write_over(head);
     }
 }

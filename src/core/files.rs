@@ -6,6 +6,7 @@ use std::sync::Arc;
 use littoral_platform::Handle;
 
 use super::barrier::Barrier;
+use super::direct::DirectSide;
 use super::flush::Line;
 use super::locks::Registry;
 use super::lost::Failures;
@@ -23,6 +24,8 @@ pub(crate) struct OpenFile {
     /// file is closed, because operations in the ring may use either.
     pub(crate) readable: Handle,
     pub(crate) writable: Option<Handle>,
+    /// Handles past the page cache, where somebody asked for them.
+    pub(crate) direct: Option<Box<DirectSide>>,
     /// `File`s, and the prepared set as one more.
     pub(crate) users: u32,
     /// Operations that are alive.
@@ -52,6 +55,18 @@ pub(crate) struct OpenFile {
     pub(crate) preparers: u32,
     /// A prepared file that reads as if it did not exist.
     pub(crate) absent: bool,
+}
+
+impl OpenFile {
+    /// Every handle of it, once.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> + use<> {
+        let pair = |readable, writable: Option<Handle>| {
+            [Some(readable), writable.filter(|second| *second != readable)]
+        };
+        let direct = self.direct.as_ref().map(|side| pair(side.readable, side.writable));
+        let cached = pair(self.readable, self.writable);
+        cached.into_iter().chain(direct.into_iter().flatten()).flatten()
+    }
 }
 
 /// How far the end of a file is.
@@ -135,6 +150,7 @@ impl Files {
             identity,
             readable: handle,
             writable: write.then_some(handle),
+            direct: None,
             users: 0,
             pins: 0,
             barrier: Barrier::default(),

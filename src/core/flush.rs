@@ -171,6 +171,7 @@ impl State {
     pub(crate) fn leave_line(&mut self, slot: u32) {
         let file = self.slots[slot].file;
         self.files.get(file).flushes.withdraw(slot);
+        self.leave_apart(slot);
     }
 
     /// Why a change or a sync of a file cannot be taken now.

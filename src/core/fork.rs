@@ -94,8 +94,7 @@ impl State {
             let entry = self.files.get(file);
             // What is being closed may be closed already, and the number another file's.
             if !matches!(entry.closing, Closing::Running(_)) {
-                let second = entry.writable.filter(|handle| *handle != entry.readable);
-                handles.extend(core::iter::once(entry.readable).chain(second));
+                handles.extend(entry.handles());
             }
         }
         ring.forked(&handles);

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Handle, Listed, Name, Stat};
+use littoral_platform::{Errno, Geometry, Handle, Listed, Name, Stat};
 
 use super::locking::{Locking, Nap};
 use super::writev::{Part, Parts};
@@ -51,8 +51,10 @@ pub(crate) struct Naming {
     pub(crate) to_prepare: VecDeque<Arc<str>>,
     pub(crate) temporaries: usize,
     pub(crate) prepared: Vec<u32>,
-    /// For an open that waits for the file's lock: what it opened.
+    /// For an open that waits for the file's lock, or its direct handle: what it opened.
     pub(crate) opened: Option<Opened>,
+    /// For one that is opened for direct I/O, too.
+    pub(crate) geometry: Option<Box<Geometry>>,
     pub(crate) nap: Option<Nap>,
 }
 
@@ -73,6 +75,7 @@ impl Naming {
             temporaries: 0,
             prepared: Vec::new(),
             opened: None,
+            geometry: None,
             nap: None,
         }
     }
@@ -199,6 +202,10 @@ pub(crate) struct Opened {
     pub(crate) who: u64,
     pub(crate) write: bool,
     pub(crate) name: Arc<str>,
+    /// What is aligned like this goes by the file's direct handle.
+    pub(crate) direct: Option<Geometry>,
+    /// Why nothing does, though it was preferred.
+    pub(crate) direct_refused: Option<Errno>,
     /// Set under the engine's lock, and so to be relied on there only.
     closed: AtomicBool,
 }
@@ -207,7 +214,8 @@ impl Opened {
     pub(crate) fn new(file: u32, write: bool, name: Arc<str>) -> Opened {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let who = NEXT.fetch_add(1, Ordering::Relaxed);
-        Opened { file, who, write, name, closed: AtomicBool::new(false) }
+        let closed = AtomicBool::new(false);
+        Opened { file, who, write, name, direct: None, direct_refused: None, closed }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -16,6 +16,7 @@ use littoral_platform::lock::MutexGuard;
 use littoral_platform::{Cqe, Sqe};
 
 use super::Core;
+use super::apart::Lane;
 use super::policy::{Company, Work};
 use super::push::{Tagged, call_now};
 use super::state::State;
@@ -29,7 +30,9 @@ impl State {
         let slot = &self.slots[self.queue.only()?];
         let work = match (slot.operation, slot.phase) {
             (Operation::Sync, _) | (_, Phase::Flush) => Work::Flush,
-            (Operation::Pwrite | Operation::Pwritev, Phase::Main) => Work::Write { cached: true },
+            (Operation::Pwrite | Operation::Pwritev, Phase::Main) => {
+                Work::Write { cached: slot.lane == Lane::Cached }
+            }
             (Operation::Truncate | Operation::Allocate, Phase::Main) => Work::Resize,
             _ => return None,
         };

@@ -9,9 +9,11 @@
 //! One lock guards all of it. Under that lock only our own code runs: what belongs to the user
 //! (wakers, callbacks, owners of buffers, results) is moved out and dropped or called after it.
 
+mod apart;
 mod barrier;
 mod batch;
 mod cancel;
+mod direct;
 mod drain;
 mod events;
 mod files;

@@ -29,7 +29,7 @@ impl Core {
                 let opened = state.share(file, &name, options);
                 let opened = opened.and_then(|opened| state.locked_now(opened, options));
                 core.leave(state);
-                return opened;
+                return core.direct_now(opened?, options);
             }
             state.room_for_file(&name, options)?;
             drop(state);
@@ -67,6 +67,7 @@ impl Core {
         });
         let opened = opened.and_then(|opened| state.locked_now(opened, options));
         self.leave(state);
+        let opened = opened.and_then(|opened| self.direct_now(opened, options));
         opened.map_err(|error| error.on(Arc::clone(name)))
     }
 
@@ -81,7 +82,7 @@ impl Core {
             state.heed(opened.file, options);
             let opened = state.locked_now(opened, options);
             self.leave(state);
-            return opened;
+            return self.direct_now(opened?, options);
         }
         if state.files.open_count() >= state.config.files as usize {
             return Err(too_many_files(Operation::Temporary));
@@ -144,7 +145,7 @@ impl Core {
         })
     }
 
-    fn call(&self, now: Now<'_>) -> core::result::Result<u64, Errno> {
+    pub(crate) fn call(&self, now: Now<'_>) -> core::result::Result<u64, Errno> {
         match &*self.platform() {
             Some(platform) => call(&*platform.direct, now),
             None => Err(Errno::BADF),
@@ -153,6 +154,18 @@ impl Core {
 
     /// The size, as of all finished operations.
     pub(crate) fn size_now(&self, opened: &Opened) -> Result<u64> {
+        self.ask_now(opened, Now::Size)?.map_err(|code| match code {
+            Errno::AGAIN => Error::new(ErrorKind::Unsupported, Operation::Size),
+            code => Error::from_code(code, Operation::Size),
+        })
+    }
+
+    /// Asks the platform of an open file at once.
+    pub(crate) fn ask_now<'a>(
+        &self,
+        opened: &Opened,
+        ask: impl FnOnce(Handle) -> Now<'a>,
+    ) -> Result<core::result::Result<u64, Errno>> {
         let mut state = self.lock();
         if let Some(error) = state.refusal_on(opened, Operation::Size) {
             return Err(error);
@@ -161,15 +174,12 @@ impl Core {
         entry.pins += 1;
         let handle = entry.readable;
         drop(state);
-        let size = self.call(Now::Size(handle));
+        let answer = self.call(ask(handle));
         let mut state = self.lock();
         state.files.get(opened.file).pins -= 1;
         state.close_if_unused(opened.file);
         self.leave(state);
-        size.map_err(|code| match code {
-            Errno::AGAIN => Error::new(ErrorKind::Unsupported, Operation::Size),
-            code => Error::from_code(code, Operation::Size),
-        })
+        Ok(answer)
     }
 
     /// Does something while nobody else opens, closes or removes that name.

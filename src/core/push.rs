@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use littoral_platform::{
-    Direct, Errno, Extent, Full, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind, Tag,
+    Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind,
+    Tag,
 };
 
 use super::held::{Held, Naming};
@@ -196,7 +197,9 @@ impl State {
                 Some(Op::Size { file: self.handle(slot.file, false) })
             }
             (Operation::Pread | Operation::Preadv, _) => Some(self.transfer_entry(index, false)),
-            (Operation::Pwrite | Operation::Pwritev, _) => Some(self.transfer_entry(index, true)),
+            (Operation::Pwrite | Operation::Pwritev, _) => {
+                self.may_write(index).then(|| self.transfer_entry(index, true))
+            }
             (Operation::Truncate, _) => {
                 let (file, len) = (slot.file, slot.at);
                 Some(Op::Truncate { file: self.handle(file, true), len })
@@ -226,6 +229,7 @@ impl State {
                 };
                 Some(Op::Stat { file, stat: &raw mut **stat })
             }
+            (_, Phase::Direct) => Some(self.direct_entry(index)),
             _ => Some(self.naming_entry(index)),
         }
     }
@@ -237,20 +241,23 @@ impl State {
 
     /// One call for what is left of a chain, within the ring's limits.
     fn transfer_entry(&mut self, head: u32, write: bool) -> Op {
+        let (back, bytes_max) = self.reach_of_entry(head);
         let mut spans = core::mem::take(&mut self.slots[head].spans);
-        let (spans_max, bytes_max) = (self.limits.spans_per_call, self.limits.bytes_per_call);
-        let mut call = Gather::new(&mut spans, spans_max, bytes_max);
+        let mut call = Gather::new(&mut spans, self.limits.spans_per_call, bytes_max);
         let mut member = head;
-        while member != NONE {
-            let slot = &self.slots[member];
-            if !call.add(&slot.held, slot.cursor) {
+        let mut cursor = self.slots[head].cursor;
+        cursor.step_back(&self.slots[head].held, back);
+        while call.add(&self.slots[member].held, cursor) {
+            member = self.slots[member].next;
+            if member == NONE {
                 break;
             }
-            member = slot.next;
+            cursor = self.slots[member].cursor;
         }
         let bytes = call.bytes();
-        let (file, at) = (self.slots[head].file, self.slots[head].position());
-        let file = self.handle(file, write);
+        let slot = &self.slots[head];
+        let (file, lane, at) = (slot.file, slot.lane, slot.position() - back);
+        let file = self.handle_of(file, lane, write);
         let op = match (&spans[..], write) {
             (&[span], false) => Op::Read { file, at, span },
             (&[span], true) => Op::Write { file, at, span },
@@ -330,6 +337,8 @@ pub(crate) enum Now<'a> {
     Open(&'a Naming),
     Stat(Handle, &'a mut Stat),
     Size(Handle),
+    Geometry(Handle, &'a mut Geometry),
+    OpenDirect(Handle, bool, &'a mut Geometry),
     Truncate(Handle, u64),
     Lock(Handle, LockKind),
     Unlock(Handle),
@@ -349,6 +358,8 @@ pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
         },
         Now::Stat(file, stat) => Op::Stat { file, stat },
         Now::Size(file) => Op::Size { file },
+        Now::Geometry(file, geometry) => Op::Geometry { file, geometry },
+        Now::OpenDirect(file, write, geometry) => Op::OpenDirect { file, write, geometry },
         Now::Truncate(file, len) => Op::Truncate { file, len },
         Now::Lock(file, kind) => Op::Lock { file, kind },
         Now::Unlock(file) => Op::Unlock { file },
@@ -361,7 +372,8 @@ pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
             Op::Open { name: naming.platform_name(), flags, mode: naming.options.mode }
         }
     };
-    // SAFETY: names and stats are borrowed for the length of the call, and it moves no data.
+    // SAFETY: names, stats and geometries are borrowed for the length of the call, and it moves no
+    // data.
     unsafe { direct.call(&op) }
 }
 

@@ -76,6 +76,7 @@ impl State {
         };
         self.in_flight -= 1;
         self.ordinary_in_flight -= 1;
+        self.write_over(slot);
         if let Err(code) = cqe.result
             && self.may_retry(slot, code)
         {
@@ -171,6 +172,13 @@ impl State {
         let write = matches!(self.slots[head].operation, Operation::Pwrite | Operation::Pwritev);
         // A count past what was asked would claim memory that nobody filled.
         let result = result.and_then(|n| if n <= asked { Ok(n) } else { Err(Errno::IO) });
+        let Some((result, asked)) = self.newly_moved(head, result) else {
+            let members = self.unchain(head);
+            self.leave_direct_lane(&members);
+            self.go_on(&members, members.len() > 1, write, Ok(asked), asked);
+            self.spare(members);
+            return;
+        };
         if self.slots[head].next == NONE {
             if let Ok(count) = result {
                 self.credit(head, count);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
 
+use super::apart::Lane;
 use super::barrier::Ready;
 use super::batch::{ALONE, Batches};
 use super::events::{Event, Events, is_notable};
@@ -224,6 +225,7 @@ impl State {
         (slot.retries, slot.stalls) = (0, 0);
         (slot.cancelled, slot.detached) = (false, false);
         (slot.head, slot.next) = (index, NONE);
+        (slot.lane, slot.kept_apart) = (Lane::Cached, false);
         slot.held = held;
         if file != NONE {
             self.files.get(file).pins += 1;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use littoral_platform::{Cqe, Direct, Op, Sqe};
 
 use super::Core;
+use super::apart::Lane;
 use super::barrier::Class;
 use super::batch::ALONE;
 use super::files::{Closing, OpenFile};
@@ -351,6 +352,7 @@ impl Slot {
         self.cursor = Cursor::default();
         (self.retries, self.stalls) = (0, 0);
         self.durable = false;
+        (self.lane, self.kept_apart) = (Lane::Cached, false);
         self.batch = ALONE;
         (self.head, self.next) = (index, NONE);
     }

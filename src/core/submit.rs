@@ -5,6 +5,7 @@
 use littoral_platform::SyncKind;
 
 use super::Core;
+use super::apart::Lane;
 use super::barrier::Class;
 use super::held::{Held, Opened, Value};
 use super::state::handle_closed;
@@ -28,6 +29,7 @@ impl Core {
             let error = Error::new(ErrorKind::InvalidInput, operation);
             return Err(error.because("offset and length reach past the platform's maximum"));
         }
+        let lane = opened.lane(at, &held, write, self.limits.bytes_per_call);
         let mut state = self.lock();
         let refusal = state.refusal_on(opened, operation);
         if let Some(error) = refusal.or_else(|| state.saturation(operation)) {
@@ -47,6 +49,9 @@ impl Core {
         } else {
             let slot = &mut state.slots[index];
             (slot.at, slot.total, slot.durable) = (at, total, intent.durable);
+            slot.lane = lane;
+            let unaligned = opened.direct.is_some() && lane == Lane::Cached;
+            state.statistics.unaligned += u64::from(unaligned);
             state.admit(index, if write { Class::Write } else { Class::Read });
         }
         let key = state.key(index);

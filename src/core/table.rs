@@ -7,6 +7,7 @@ use std::sync::Arc;
 use littoral_platform::{Span, SyncKind};
 
 use super::Core;
+use super::apart::Lane;
 use super::barrier::Class;
 use super::held::{Held, Value};
 use super::writev::Cursor;
@@ -56,6 +57,8 @@ pub(crate) enum Phase {
     /// What has that name, and is it open? And the target of a rename?
     Look,
     LookAtTarget,
+    /// A file is opened once more, for direct I/O.
+    Direct,
     /// An open directory is flushed.
     FlushNames,
     /// There are no files without a name here: one is opened by a name that is removed at once.
@@ -113,6 +116,10 @@ pub(crate) struct Slot {
     pub(crate) plain: bool,
     /// Of a write: it ends when its bytes are flushed.
     pub(crate) durable: bool,
+    /// Of a transfer: by which handle.
+    pub(crate) lane: Lane,
+    /// Its entry counts among those that are kept apart.
+    pub(crate) kept_apart: bool,
     /// The group that hears of its end, and the batch it was submitted in.
     pub(crate) group: Key,
     pub(crate) batch: u32,
@@ -152,6 +159,8 @@ impl Slot {
             detached: false,
             plain: true,
             durable: false,
+            lane: Lane::Cached,
+            kept_apart: false,
             group: Key::NONE,
             batch: 0,
             head: NONE,

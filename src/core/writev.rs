@@ -47,6 +47,17 @@ impl Cursor {
             *self = Cursor { part: self.part + 1, offset: 0 };
         }
     }
+
+    /// Moves back by `bytes`, of those that it was moved past.
+    pub(crate) fn step_back(&mut self, parts: &impl Parts, bytes: u64) {
+        let mut bytes = usize::try_from(bytes).expect("it was moved past them");
+        while bytes > self.offset {
+            bytes -= self.offset;
+            let part = self.part - 1;
+            *self = Cursor { part, offset: parts.part(part).span.len };
+        }
+        self.offset -= bytes;
+    }
 }
 
 /// Collects the spans of one call.
@@ -169,6 +180,30 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever was moved past, a step back is as if less had been.
+        #[test]
+        fn a_step_back_undoes_an_advance(
+            lens in prop::collection::vec(0usize..9, 1..12),
+            done in any::<prop::sample::Index>(),
+            back in any::<prop::sample::Index>(),
+        ) {
+            let parts: Vec<(usize, usize)> = lens.iter().map(|&len| (1000, len)).collect();
+            let total: usize = lens.iter().sum();
+            let done = done.index(total + 1);
+            let back = back.index(done + 1);
+            let (mut stepped, mut fresh) = (Cursor::default(), Cursor::default());
+            stepped.advance(&parts, done as u64);
+            stepped.step_back(&parts, back as u64);
+            fresh.advance(&parts, (done - back) as u64);
+            let rest = |cursor| {
+                let mut spans = Vec::new();
+                let mut call = Gather::new(&mut spans, 100, 1000);
+                call.add(&parts, cursor);
+                (call.bytes(), spans)
+            };
+            prop_assert_eq!(rest(stepped), rest(fresh));
+        }
+
         /// Whatever the limits and the counts, every byte travels once, in order.
         #[test]
         fn any_split_moves_every_byte_once(

@@ -65,11 +65,10 @@ impl State {
         self.files.forget_identity(file);
         self.keep_poison(file);
         let entry = self.files.get(file);
-        let (first, second) = (entry.readable, entry.writable.filter(|h| *h != entry.readable));
-        entry.closing = Closing::Running(1 + u8::from(second.is_some()));
-        self.queue.urgent(Item::Close(Some(file), first));
-        if let Some(second) = second {
-            self.queue.urgent(Item::Close(Some(file), second));
+        let count = u8::try_from(entry.handles().count()).expect("two of each kind at most");
+        entry.closing = Closing::Running(count);
+        for handle in self.files.get(file).handles() {
+            self.queue.urgent(Item::Close(Some(file), handle));
         }
     }
 

@@ -24,7 +24,7 @@ impl State {
             return self.push_named(slot, Phase::Main);
         };
         match self.share(file, &name, options) {
-            Ok(opened) => self.opened(slot, opened),
+            Ok(opened) => return self.opened_so_far(slot, opened),
             Err(error) => self.finish(slot, Err(error)),
         }
         false
@@ -78,7 +78,8 @@ impl State {
     /// An open or prepare was answered.
     pub(super) fn open_answered(&mut self, slot: u32, result: Result<u64, Errno>) -> bool {
         match (result, self.slots[slot].phase) {
-            (Ok(_), Phase::Identify) => self.identified(slot),
+            (_, Phase::Direct) => self.open_direct_answered(slot, result),
+            (Ok(_), Phase::Identify) => return !self.identified(slot),
             (Ok(handle), _) => {
                 let handle = Handle(u32::try_from(handle).expect("a handle's number"));
                 self.naming(slot).handle = Some(handle);
@@ -108,7 +109,8 @@ impl State {
         self.fail_with(slot, code);
     }
 
-    fn identified(&mut self, slot: u32) {
+    /// True if it keeps its name.
+    fn identified(&mut self, slot: u32) -> bool {
         let (name, stat, options, temporary) = {
             let naming = self.naming(slot);
             (Arc::clone(&naming.name), *naming.stat, naming.options, naming.temporary)
@@ -137,9 +139,10 @@ impl State {
                 self.add_user(file);
                 self.heed(file, options);
                 let opened = Opened::new(file, options.write, Arc::clone(name));
-                self.opened(slot, opened);
+                return self.opened_so_far(slot, opened);
             }
         }
+        false
     }
 
     /// Enters a handle that was just opened into the table, or joins it to the file it is of.

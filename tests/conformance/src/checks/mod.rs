@@ -5,6 +5,7 @@ mod cancel_drop;
 mod clock;
 mod completions;
 mod crash;
+mod direct;
 mod directories;
 mod durable;
 mod errors;
@@ -33,7 +34,7 @@ use crate::Check;
 /// Builds a family's part of the table: clause, function, and what it needs of the platform.
 macro_rules! family {
     ($($clause:literal $check:ident $([$($need:ident),*])?;)*) => {
-        pub(super) const CHECKS: &[crate::Check] = &[$(crate::Check {
+        pub(in crate::checks) const CHECKS: &[crate::Check] = &[$(crate::Check {
             clause: $clause,
             name: stringify!($check),
             needs: &[$($(crate::Need::$need),*)?],
@@ -52,6 +53,9 @@ const FAMILIES: &[&[Check]] = &[
     writes::CHECKS,
     faults::CHECKS,
     vectored::CHECKS,
+    direct::CHECKS,
+    direct::ways::CHECKS,
+    direct::counts::CHECKS,
     overflow::CHECKS,
     merging::CHECKS,
     order::CHECKS,
@@ -101,7 +105,7 @@ mod tests {
             O1 O2 O3 O4 M1 S1 S2 S3 S4 S5 S6 S7 T1 T2 T3 T4 A1 A2 A3 A4 \
             F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 P1 \
             L1 L2 L3 L4 L5 X1 D1 D2 D3 E1 E2 \
-            B1 B2 B3 B4 K1 K2 K3 G1 G2 U1";
+            B1 B2 B3 B4 I1 I2 I3 I4 K1 K2 K3 G1 G2 U1";
         for clause in clauses.split_whitespace() {
             assert!(everywhere.contains(clause), "{clause} has no check");
         }
