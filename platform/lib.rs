@@ -12,6 +12,7 @@
 //! for Linux; `"uring"` makes its refusal an error.
 
 pub mod clock;
+mod doors;
 mod errno;
 pub mod faulty;
 pub mod fork;
@@ -23,21 +24,25 @@ pub mod lock;
 // Its rules are plain Rust, and tested on the machine that builds.
 #[cfg(any(test, target_arch = "wasm32"))]
 mod opfs;
+mod polled;
 mod ring;
 pub mod simulated;
+pub mod thread;
 #[cfg(unix)]
 pub mod threads;
 #[cfg(unix)]
 mod unix;
 
 pub use clock::Clock;
+pub use doors::{Direct, Doorbell};
 pub use errno::Errno;
 pub use faulty::Faulty;
 pub use geometry::{Geometry, GeometrySource};
 pub use known::{FileKind, Listed, Stat};
+pub use polled::Polled;
 pub use ring::{
-    Cqe, Direct, Doorbell, Extent, Full, Handle, Limits, LockKind, Name, Op, OpenFlags, RESERVED,
-    Report, Ring, Setup, SetupError, Span, Sqe, SyncKind, Tag,
+    Cqe, Extent, Full, Handle, Limits, LockKind, Name, Op, OpenFlags, RESERVED, Report, Ring,
+    Setup, SetupError, Span, Sqe, SyncKind, Tag,
 };
 pub use simulated::Simulated;
 #[cfg(unix)]

@@ -8,6 +8,9 @@
 //! In a browser there is one thread: the standard library's lock is a flag there, and to wait for
 //! another thread is to be woken at once.
 
+/// What is shared without a lock.
+pub use core::sync::atomic;
+
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "wasm32")] {
         use core::time::Duration;

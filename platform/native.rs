@@ -78,6 +78,10 @@ unsafe impl Ring for Native {
         either!(self, ring => ring.reap())
     }
 
+    fn has_completions(&self) -> bool {
+        either!(self, ring => ring.has_completions())
+    }
+
     fn doorbell(&self) -> Arc<dyn Doorbell> {
         either!(self, ring => ring.doorbell())
     }

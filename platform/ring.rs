@@ -5,11 +5,10 @@
 //! Nothing here retries, resumes, reorders or splits for policy: a backend may answer any short
 //! count, and what that means is decided once, above, for all of them.
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use crate::clock::{Clock, System};
-use crate::{Errno, Geometry, Listed, Stat};
+use crate::{Direct, Doorbell, Errno, Geometry, Listed, Stat};
 
 /// Names an entry from push to reap. The engine packs a slot and its generation into it, never a
 /// pointer, so that a late or stale completion is recognised and not followed.
@@ -515,6 +514,13 @@ pub unsafe trait Ring: Send {
         count
     }
 
+    /// Whether `reap` would give something now, as far as can be told without asking the platform.
+    /// Only a ring whose doorbell gives descriptors to poll is asked, after a step: what is left is
+    /// raised once more.
+    fn has_completions(&self) -> bool {
+        false
+    }
+
     /// What to wait on, and to wake a waiter with.
     fn doorbell(&self) -> Arc<dyn Doorbell>;
 
@@ -543,52 +549,4 @@ pub unsafe trait Ring: Send {
 
     /// What was chosen and refused.
     fn report(&self) -> Report;
-}
-
-/// Waits for a ring without holding it.
-pub trait Doorbell: Send + Sync {
-    /// Submits up to `unsubmitted` entries (those that [`Ring::unsubmitted`] counted while the ring
-    /// was held), then returns when a completion can be reaped, [`Doorbell::ring`] was called since
-    /// the last wait, or the time is over. May return early.
-    ///
-    /// One thread waits at a time. Completions left in the ring end a wait at once.
-    ///
-    /// # Errors
-    /// As [`Ring::submit`].
-    fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno>;
-
-    /// Wakes the waiter, or the next one. Where nothing can wait, asks the host for a turn.
-    fn ring(&self);
-
-    /// Where nothing can wait, asks the host for a turn after that time, once; one that comes early
-    /// does no harm. Elsewhere whoever waits minds the time, and this does nothing.
-    fn ring_after(&self, time: Duration) {
-        let _ = time;
-    }
-}
-
-/// Operations executed by the calling thread, now.
-pub trait Direct: Send + Sync {
-    /// Executes `op` and answers what its completion would have said; `EAGAIN` where only the
-    /// host's turn could do it.
-    ///
-    /// # Errors
-    /// As the operation's completion.
-    ///
-    /// # Safety
-    /// As [`Ring::push`], until the call returns.
-    unsafe fn call(&self, op: &Op) -> Result<u64, Errno>;
-
-    /// As [`Direct::call`], but only if it can be done without waiting for a device: then nothing
-    /// else was done, and the error is `EAGAIN` or why there is no telling.
-    ///
-    /// # Errors
-    /// As [`Direct::call`], and `EAGAIN`, which is also the answer of a platform that cannot tell.
-    ///
-    /// # Safety
-    /// As [`Direct::call`].
-    unsafe fn call_without_waiting(&self, op: &Op) -> Result<u64, Errno> {
-        let _ = op;
-        Err(Errno::AGAIN)
-    }
 }

@@ -119,6 +119,7 @@ pub enum Operation {
     Room,
     Group,
     Shutdown,
+    Poller,
     Wait,
 }
 
@@ -157,6 +158,7 @@ impl Operation {
             Operation::Room => "room",
             Operation::Group => "group",
             Operation::Shutdown => "shutdown",
+            Operation::Poller => "poller",
             Operation::Wait => "wait",
         }
     }

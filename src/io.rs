@@ -3,12 +3,13 @@
 use core::fmt;
 use std::sync::{Arc, Weak};
 
-use littoral_platform::{Limits, Listed, Report, Ring, Setup, native};
+use littoral_platform::{Limits, Listed, Polled, Report, Ring, Setup, native};
 
 use crate::core::{Core, tell_start_failed};
 use crate::file::ring_file;
 use crate::{
-    Completion, Config, Error, File, Group, Metadata, OpenOptions, Operation, Result, Wait,
+    Completion, Config, Error, ErrorKind, File, Group, Metadata, OpenOptions, Operation, Poller,
+    Result, Wait,
 };
 
 /// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
@@ -44,11 +45,18 @@ pub fn start(config: Config) -> Result<Arc<dyn Io>> {
 /// ```
 ///
 /// # Errors
-/// `InvalidInput` for a configuration outside its bounds.
+/// `InvalidInput` for a configuration outside its bounds; `Unsupported` for a
+/// [thread](Config::driver_thread) where there are none.
 pub fn start_on(ring: Box<dyn Ring>, config: Config) -> Result<Arc<dyn Io>> {
     config.check()?;
     let config = config.in_environment()?;
-    Ok(Arc::new(Driver { core: Core::new(ring, config) }))
+    let thread = config.thread.clone();
+    let core = Core::new(ring, config);
+    let driver = Arc::new_cyclic(|this| Driver { this: Weak::clone(this), core });
+    if let Some(name) = thread {
+        driver.core.start_thread(&name)?;
+    }
+    Ok(driver)
 }
 
 /// A driver: opens files and makes their operations progress.
@@ -210,6 +218,16 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// What [interrupts](Io::interrupt) from elsewhere, without keeping the driver.
     fn interrupter(&self) -> Interrupter;
 
+    /// A descriptor for a foreign event loop to poll, in the place of a thread that waits: see
+    /// [`Poller`].
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) where there is none: in browsers, where the
+    /// host steps, on simulated rings, and on systems other than Linux.
+    fn poller(&self) -> Result<Poller> {
+        Err(Error::new(ErrorKind::Unsupported, Operation::Poller))
+    }
+
     /// The platform's limits.
     fn limits(&self) -> &Limits;
 
@@ -303,6 +321,8 @@ pub struct Statistics {
     pub retried: u64,
     /// Syncs that shared another one's flush.
     pub syncs_shared: u64,
+    /// Callbacks and wakers that panicked on the [driver's own thread](Config::driver_thread).
+    pub panics: u64,
     /// Completions with a tag that was not in flight: the platform's fault, and ignored.
     pub stale: u64,
 }
@@ -317,8 +337,16 @@ pub struct Clock {
 }
 
 /// The driver of a ring. Its drop is the end of the last handle.
-struct Driver {
+pub(crate) struct Driver {
+    /// Itself.
+    this: Weak<Driver>,
     core: Arc<Core>,
+}
+
+impl Driver {
+    pub(crate) fn step_polled(&self, polled: &Polled, seen: u64) -> Option<Step> {
+        self.core.step_polled(polled, seen)
+    }
 }
 
 impl Io for Driver {
@@ -414,6 +442,11 @@ impl Io for Driver {
 
     fn interrupter(&self) -> Interrupter {
         Interrupter(Arc::downgrade(&self.core))
+    }
+
+    fn poller(&self) -> Result<Poller> {
+        let polled = self.core.polled()?;
+        Ok(Poller::new(Weak::clone(&self.this), &self.core, polled))
     }
 
     fn limits(&self) -> &Limits {

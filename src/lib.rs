@@ -125,7 +125,7 @@ mod options;
 
 pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
 pub use completion::{Completion, Outcome};
-pub use drive::{batch, block_on, drain, run, wait};
+pub use drive::{Poller, batch, block_on, drain, run, wait};
 pub use error::{Error, ErrorKind, Operation, Result};
 pub use file::File;
 pub use geometry::{DirectIo, Directness, Geometry};

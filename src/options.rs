@@ -187,6 +187,7 @@ pub struct Config {
     pub(crate) lock_patience: Duration,
     pub(crate) locks: bool,
     pub(crate) locks_from_environment: bool,
+    pub(crate) thread: Option<String>,
 }
 
 impl Default for Config {
@@ -207,6 +208,7 @@ impl Config {
             lock_patience: Duration::from_secs(3),
             locks: true,
             locks_from_environment: false,
+            thread: None,
         }
     }
 
@@ -264,6 +266,29 @@ impl Config {
     #[must_use]
     pub const fn locks(mut self, taken: bool) -> Config {
         self.locks = taken;
+        self
+    }
+
+    /// The driver steps by itself, on a thread of its own with that name (of which Linux shows 15
+    /// bytes): completions make progress without anybody's [`step`](crate::Io::step), and wakers
+    /// and callbacks run on that thread, which they should not hold up. Anybody may step all the
+    /// same.
+    ///
+    /// Whoever submits then starts his entries himself, so that nothing waits for the thread; what
+    /// is to meet its neighbours is submitted in a [`batch`](crate::batch()). The thread takes no
+    /// signals. A callback that panics on it ends neither the thread nor the driver: the panic is
+    /// told by the panic hook, counted in [`Statistics::panics`](crate::Statistics::panics), and
+    /// the next callback runs.
+    ///
+    /// The thread ends with the driver, and whoever drops the last handle waits for it: not if he
+    /// is a callback on that very thread, and for a callback that does not come to its end no
+    /// longer than [`drain_timeout`](Config::drain_timeout). A forked child has no such thread.
+    ///
+    /// Where there are no threads, as in browsers, starting the driver fails with `Unsupported`:
+    /// there the host steps. A name with a NUL in it is `InvalidInput`.
+    #[must_use]
+    pub fn driver_thread(mut self, name: impl Into<String>) -> Config {
+        self.thread = Some(name.into());
         self
     }
 }

@@ -373,3 +373,55 @@ fn programs_are_started_beside_a_driver() {
         assert_eq!(fs::read(folder.path().join("file")).expect("it is there"), b"queued");
     }
 }
+
+/// The thread that steps is not in the child: what it did there ends, and nobody waits for it.
+#[test]
+fn a_drivers_thread_and_its_descriptor_stay_the_parents() {
+    let folder = support::folder();
+    let config = support::config(folder.path()).drain_timeout(PATIENCE).driver_thread("parents");
+    let io = start(config).expect("a driver");
+    let file = support::open(&*io, "file");
+    let poller = io.poller().expect("a descriptor");
+    for round in 0..40_u8 {
+        // Now and then the thread is in the midst of something.
+        let mut write = file.pwrite(0, Shared::from(vec![round; 512]));
+        let mut own = Some((Arc::clone(&io), Arc::clone(&file)));
+        let child = fork(|| {
+            let started = Instant::now();
+            let (io, file) = own.take().expect("the child's copy");
+            is_lost(wait(&*io, file.size()));
+            assert!(poller.step().is_none(), "there is no driver here");
+            drop((io, file));
+            assert!(started.elapsed() < PATIENCE / 2, "the child waits for a thread it has not");
+        });
+        ended(child);
+        let started = Instant::now();
+        while write.try_take().map(|wrote| wrote.expect("a write")).is_none() {
+            assert!(started.elapsed() < PATIENCE, "the parent's thread has lost it");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(poller.step().is_some());
+    }
+    // The child's copy of the last handle, and the end of everything in it.
+    let mut own = Some((io, file, poller));
+    let child = fork(|| drop(own.take()));
+    ended(child);
+    drop(own);
+}
+
+/// A callback that forks leaves a child whose one thread is the driver's: it is none there.
+#[test]
+fn a_callback_of_the_drivers_thread_may_fork() {
+    let folder = support::folder();
+    let config = support::config(folder.path()).drain_timeout(PATIENCE).driver_thread("forks");
+    let io = start(config).expect("a driver");
+    let file = support::open(&*io, "file");
+    let (tell, told) = std::sync::mpsc::channel();
+    let inside = Arc::clone(&file);
+    file.size().on_finish(move |_| {
+        let child = fork(|| is_lost(inside.size_now()));
+        tell.send(child).expect("somebody waits");
+    });
+    ended(told.recv_timeout(PATIENCE).expect("the callback came back"));
+    wait(&*io, file.pwrite(0, b"on".into())).expect("it goes on");
+}

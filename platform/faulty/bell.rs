@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Faults, PATIENCE, Permille, Script};
 use crate::simulated::Random;
-use crate::{Doorbell, Errno};
+use crate::{Doorbell, Errno, Polled};
 
 /// Makes the seed's choices here others than those about entries.
 const STREAM: u64 = 0x0be1_1000;
@@ -74,5 +74,9 @@ impl Doorbell for Bell {
 
     fn ring_after(&self, time: Duration) {
         self.inner.ring_after(time);
+    }
+
+    fn polled(&self) -> Result<Arc<Polled>, Errno> {
+        self.inner.polled()
     }
 }

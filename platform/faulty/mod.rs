@@ -231,6 +231,10 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
         cqe
     }
 
+    fn has_completions(&self) -> bool {
+        !self.held.is_empty() || self.inner.has_completions()
+    }
+
     fn doorbell(&self) -> Arc<dyn Doorbell> {
         Arc::clone(&self.bell) as Arc<dyn Doorbell>
     }

@@ -141,6 +141,10 @@ unsafe impl Ring for Threads {
         Some(cqe)
     }
 
+    fn has_completions(&self) -> bool {
+        !self.taken.is_empty() || self.pool.has_done()
+    }
+
     fn doorbell(&self) -> Arc<dyn Doorbell> {
         Arc::new(Bell(Arc::clone(&self.pool)))
     }

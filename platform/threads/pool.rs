@@ -18,11 +18,12 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::queues::{Queues, Worker};
-use crate::{Cqe, Direct, Doorbell, Errno, Sqe};
+use crate::polled::PolledOnes;
+use crate::{Cqe, Direct, Doorbell, Errno, Polled, Sqe, thread};
 
 /// A system call needs little; what a debug build adds fits as well.
 pub(super) const STACK: usize = 128 * 1024;
@@ -34,6 +35,8 @@ pub(super) struct Pool {
     work: Condvar,
     /// The ring's waiter sleeps here.
     news: Condvar,
+    /// Descriptors that foreign loops poll in the place of waiting.
+    polled: PolledOnes,
     /// Makes the system calls.
     pub(super) calls: Arc<dyn Direct>,
     /// How many threads there may be.
@@ -71,6 +74,7 @@ impl Pool {
             state: Mutex::new(state),
             work: Condvar::new(),
             news: Condvar::new(),
+            polled: PolledOnes::default(),
             calls,
             threads_max,
             stack,
@@ -127,9 +131,13 @@ impl Pool {
 
     /// Wakes whoever waits for completions, if there are any.
     fn tell(&self, state: &State) {
-        if state.waiters > 0 && state.queues.has_done() {
+        if !state.queues.has_done() {
+            return;
+        }
+        if state.waiters > 0 {
             self.news.notify_all();
         }
+        self.polled.raise();
     }
 
     /// Finds a thread for what is queued.
@@ -141,10 +149,9 @@ impl Pool {
             self.work.notify_one();
         } else if state.threads.len() < self.threads_max {
             let worker = Worker::try_from(state.threads.len()).expect("few threads");
-            let named = Builder::new().name(format!("littoral-{worker}")).stack_size(self.stack);
-            let pool = Arc::clone(self);
+            let (name, pool) = (format!("littoral-{worker}"), Arc::clone(self));
             // Refused (EAGAIN): those that are there do it, or whoever submits.
-            if let Ok(thread) = named.spawn(move || pool.run(worker)) {
+            if let Ok(thread) = thread::start(&name, Some(self.stack), move || pool.run(worker)) {
                 state.threads.push((worker, thread));
                 state.idle += 1;
             }
@@ -153,7 +160,6 @@ impl Pool {
 
     /// A thread's life.
     fn run(self: &Arc<Self>, worker: Worker) {
-        block_signals();
         let mut state = self.lock();
         state.idle -= 1;
         while !state.gone {
@@ -179,6 +185,10 @@ impl Pool {
         let mut state = self.lock();
         state.queues.take(taken);
         state.taken = !taken.is_empty();
+    }
+
+    pub(super) fn has_done(&self) -> bool {
+        self.lock().queues.has_done()
     }
 
     /// How many threads there are.
@@ -248,17 +258,15 @@ impl Doorbell for Bell {
         if state.waiters > 0 {
             pool.news.notify_all();
         }
+        drop(state);
+        pool.polled.raise();
     }
-}
 
-/// Signals are the program's business, on its own threads. Also a write past `RLIMIT_FSIZE` is then
-/// an error (`EFBIG`), not the end of the process.
-fn block_signals() {
-    // SAFETY: the set is initialised by `sigfillset` before it is read; both calls take pointers
-    // that live through them, and change this thread only.
-    unsafe {
-        let mut all = core::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigfillset(all.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), core::ptr::null_mut());
+    fn ring_after(&self, time: Duration) {
+        self.0.polled.raise_after(time);
+    }
+
+    fn polled(&self) -> Result<Arc<Polled>, Errno> {
+        Ok(self.0.polled.add(Polled::new()?))
     }
 }

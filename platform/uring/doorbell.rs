@@ -7,30 +7,34 @@
 //!            wait                      ring                          wait returns
 //!   IDLE ----------------> WAITING ----------------> RUNG (written) --------------> IDLE
 //!     \                                                                              ^
-//!      `--- ring --> RUNG (nothing written) --- wait: submits, does not sleep -------'
+//!      `--- ring --> EARLY (nothing written) --- wait: submits, does not sleep ------'
 //! ```
 //!
 //! The poll is one-shot: its completion is taken by whoever holds the ring, who arms it again. That
 //! may happen before the waiter has even entered the kernel, and then the bell would be lost. So
 //! the eventfd is emptied by the holder only, just before it arms the poll, and is filled again if
 //! the state still says `RUNG`: the waiter of that bell has not returned. The new poll then fires
-//! at once, until the waiter has seen it.
+//! at once, until the waiter has seen it. A bell that came early needs none of this, and must have
+//! none: nobody may ever come to wait, and the poll would fire for ever.
 
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use core::time::Duration;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 
 use super::{BELL, code};
+use crate::polled::PolledOnes;
 use crate::unix::errno;
-use crate::{Doorbell, Errno};
+use crate::{Doorbell, Errno, Polled};
 
 const IDLE: u8 = 0;
 pub(super) const WAITING: u8 = 1;
 const RUNG: u8 = 2;
+const EARLY: u8 = 3;
 
 /// Longer than anybody waits, and far from the kernel's overflow. Waiting may return early.
 const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 30);
@@ -43,10 +47,12 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 30);
 pub(super) struct Bell {
     pub(super) ring: IoUring,
     eventfd: OwnedFd,
-    /// One of the three states above.
+    /// One of the four states above.
     pub(super) state: AtomicU8,
     /// There are completions that never were in the kernel: nothing would wake a waiter for them.
     made: AtomicBool,
+    /// Descriptors that foreign loops poll in the place of waiting.
+    polled: PolledOnes,
     /// `IORING_FEAT_EXT_ARG`: a wait takes a timeout. Else the ring's descriptor is polled.
     timeouts: bool,
 }
@@ -56,7 +62,7 @@ impl Bell {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let eventfd = rustix::event::eventfd(0, flags).map_err(errno)?;
         let (state, made) = (AtomicU8::new(IDLE), AtomicBool::new(false));
-        Ok(Bell { ring, eventfd, state, made, timeouts })
+        Ok(Bell { ring, eventfd, state, made, polled: PolledOnes::default(), timeouts })
     }
 
     /// The entry that turns the next bell into a completion.
@@ -155,7 +161,7 @@ impl Doorbell for Bell {
                     entered
                 }
                 // Rung while nobody waited: submit, and do not sleep.
-                Err(RUNG) => {
+                Err(EARLY) => {
                     self.state.swap(IDLE, Ordering::SeqCst);
                     self.enter(unsubmitted, 0)
                 }
@@ -170,8 +176,30 @@ impl Doorbell for Bell {
     }
 
     fn ring(&self) {
-        if self.state.swap(RUNG, Ordering::SeqCst) == WAITING {
-            self.write();
+        let mut state = self.state.load(Ordering::SeqCst);
+        loop {
+            let rung = match state {
+                IDLE => EARLY,
+                WAITING => RUNG,
+                // It was rung already, and whoever waited or will wait has not returned since.
+                _ => break,
+            };
+            match self.state.compare_exchange(state, rung, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(WAITING) => break self.write(),
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
         }
+        self.polled.raise();
+    }
+
+    fn ring_after(&self, time: Duration) {
+        self.polled.raise_after(time);
+    }
+
+    fn polled(&self) -> Result<Arc<Polled>, Errno> {
+        // SAFETY: the descriptor is the ring's own, open as long as `self`.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) };
+        Ok(self.polled.add(Polled::over(ring)?))
     }
 }

@@ -355,6 +355,11 @@ unsafe impl Ring for Uring {
         count
     }
 
+    fn has_completions(&self) -> bool {
+        // SAFETY: as in `unsubmitted`: the queue's one reader is kept away.
+        !self.made.is_empty() || !unsafe { self.bell.ring.completion_shared() }.is_empty()
+    }
+
     fn doorbell(&self) -> Arc<dyn Doorbell> {
         self.bell.clone()
     }

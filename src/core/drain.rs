@@ -15,8 +15,10 @@ use super::table::{Key, Stage};
 use crate::ErrorKind;
 
 impl Core {
-    /// Ends the driver. Nobody else steps: there is no handle left to do it by.
+    /// Ends the driver. Nobody else steps: there is no handle left to do it by, and its own thread,
+    /// if it has one, is told to end before.
     pub(crate) fn end(self: &Arc<Self>) {
+        self.stop_thread();
         let mut state = self.lock();
         state.closed = true;
         // In a forked child the ring is gone before its driver, and a thread that was waiting for
@@ -57,10 +59,15 @@ impl Core {
         }
         self.leave(state);
         if is_ours {
+            if self.lock().polled > 0 {
+                // Who polls is to see that it is over.
+                self.ring_bell();
+            }
             let platform = self.platform.write().unwrap_or_else(PoisonError::into_inner).take();
             drop((platform, direct));
         }
         self.deliver_all();
+        self.join_thread();
     }
 
     /// Tells everything there is: nobody steps any more. A callback that panics loses no other.

@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Stale(Tag),
     /// The ring answers nothing any more.
     RingLost(Errno),
+    /// A callback or a waker panicked on the driver's own thread, which goes on.
+    CallbackPanicked,
     /// The driver's last handle is gone, with so many operations under way.
     Draining(usize),
     /// The driver is gone. So many operations were not answered in time: their memory is leaked.
@@ -191,6 +193,12 @@ mod telling {
                 }
                 Event::RingLost(code) => {
                     tracing::error!(target: "littoral", parent: span, ?code, "the ring is dead");
+                }
+                Event::CallbackPanicked => {
+                    tracing::error!(
+                        target: "littoral", parent: span,
+                        "a callback panicked on the driver's thread, which goes on",
+                    );
                 }
                 Event::Draining(unfinished) => {
                     tracing::info!(

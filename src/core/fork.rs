@@ -103,6 +103,8 @@ impl State {
         self.direct = None;
         // Those who led and waited are not here.
         (self.leader, self.followers, self.calling) = (false, 0, false);
+        self.polled = 0;
+        self.forget_thread();
         self.ring_lost(FORKED);
     }
 }

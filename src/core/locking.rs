@@ -389,7 +389,8 @@ impl State {
         Some(Duration::from_nanos(due.saturating_sub(self.clock.monotonic_nanos())))
     }
 
-    /// Where nothing may wait: after what time to ask the host for a turn, if it was not yet.
+    /// Where nothing may wait, or a descriptor is polled: after what time to ask the host for a
+    /// turn, if it was not yet.
     #[inline]
     pub(crate) fn alarm(&mut self) -> Option<Duration> {
         if self.naps.slots.is_empty() { None } else { self.next_alarm() }
@@ -397,13 +398,18 @@ impl State {
 
     #[cold]
     fn next_alarm(&mut self) -> Option<Duration> {
-        let due = self.next_due().filter(|_| !self.limits.may_block)?;
+        let due = self.next_due().filter(|_| !self.limits.may_block || self.polled > 0)?;
         let now = self.clock.monotonic_nanos();
         if self.naps.alarm.is_some_and(|alarm| now < alarm && alarm <= due) {
             return None;
         }
         self.naps.alarm = Some(due);
         Some(Duration::from_nanos(due.saturating_sub(now)))
+    }
+
+    /// The host is to be asked anew: there is another one.
+    pub(crate) fn forget_alarm(&mut self) {
+        self.naps.alarm = None;
     }
 
     /// Those whose time has come try again.

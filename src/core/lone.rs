@@ -38,7 +38,8 @@ impl State {
         };
         let company = Company {
             in_ring: self.in_flight as usize + self.outbox.len(),
-            threads: self.followers + u32::from(self.leader),
+            // The driver's own thread is for all the others, also where it does not wait just now.
+            threads: self.followers + u32::from(self.leader) + u32::from(self.thread.is_some()),
             untold: self.ended.len() + self.deliveries.len(),
             planned: self.batches.len(),
         };

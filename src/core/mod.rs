@@ -32,6 +32,7 @@ mod ordered;
 mod overflow;
 mod poison;
 mod policy;
+mod polled;
 mod push;
 mod reap;
 mod space;
@@ -40,6 +41,7 @@ mod step;
 mod straight;
 mod submit;
 mod table;
+mod thread;
 mod writev;
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -145,7 +147,7 @@ impl Core {
             // A thread waits in the kernel: what is new is started here and now.
             state.pump();
             state.submit();
-            ring_bell = state.rings_bell || !state.ended.is_empty();
+            ring_bell = state.rings_bell || !state.ended.is_empty() || state.must_not_rest();
         } else if !state.limits.may_block {
             ring_bell = !state.turn_asked && state.has_business();
             state.turn_asked |= ring_bell;
@@ -160,6 +162,7 @@ impl Core {
         // Where nobody leads, a follower has to take the lead for what is new.
         let leaderless = !state.leader && (state.in_flight > 0 || state.is_anything_queued());
         let wake = state.followers > 0 && (news || leaderless);
+        let raise = wake && state.is_for_polled(news);
         let mut leftovers = state.take_leftovers();
         let alarm = state.alarm();
         let events = state.events.take();
@@ -172,6 +175,9 @@ impl Core {
         }
         if wake {
             self.followers.notify_all();
+        }
+        if raise && !ring_bell {
+            self.ring_bell();
         }
         if !leftovers.is_empty() {
             leftovers.clear();
@@ -363,5 +369,8 @@ impl Core {
 /// What the ring chose, and how locks are taken on it.
 fn with_locks(mut report: Report, config: &Config) -> Report {
     report.chosen.push(config.describe_locks());
+    report
+        .chosen
+        .extend(config.thread.as_ref().map(|name| format!("a thread of its own, `{name}`")));
     report
 }

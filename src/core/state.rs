@@ -18,6 +18,7 @@ use super::overflow::Queue;
 use super::poison::Poisons;
 use super::straight::STRAIGHT_MAX;
 use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
+use super::thread::Thread;
 use crate::{Config, Error, ErrorKind, Operation, Statistics};
 
 /// Entries that are handed to the ring in one call.
@@ -105,6 +106,10 @@ pub(crate) struct State {
     pub(crate) followers: u32,
     /// A thread does a lone operation by itself, and waits in that call.
     pub(crate) calling: bool,
+    /// Descriptors that foreign loops poll; each is one of the followers.
+    pub(crate) polled: u32,
+    /// The driver's own thread, if it has one.
+    pub(crate) thread: Option<Thread>,
     /// The leader has to look, though the ring may not wake it.
     pub(crate) rings_bell: bool,
     /// The host was asked for a turn that has not come yet.
@@ -167,6 +172,8 @@ impl State {
             leader: false,
             followers: 0,
             calling: false,
+            polled: 0,
+            thread: None,
             rings_bell: false,
             turn_asked: false,
             closed: false,

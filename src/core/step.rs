@@ -145,6 +145,11 @@ impl State {
 
 impl Core {
     pub(crate) fn step(self: &Arc<Self>, seen: u64, wait: Wait) -> Step {
+        self.step_beside(seen, wait, 0)
+    }
+
+    /// A step of one who owns so many of the polled descriptors, which need not be told of it.
+    pub(crate) fn step_beside(self: &Arc<Self>, seen: u64, wait: Wait, own: u32) -> Step {
         if wait != Wait::No
             && let Some(step) = self.step_alone(seen)
         {
@@ -164,7 +169,7 @@ impl Core {
             self.followers.notify_all();
         }
         // The leader may wait for what this step has taken from under it.
-        let ring_bell = (told || state.rings_bell) && state.leader;
+        let ring_bell = (told || state.rings_bell) && (state.leader || state.polled > own);
         let alarm = state.alarm();
         drop(state);
         if ring_bell {
@@ -337,9 +342,9 @@ impl Core {
         let mut state = self.lock();
         state.delivered += 1;
         self.delivered.store(state.delivered, Ordering::Release);
-        let (leader, followers) = (state.leader, state.followers);
+        let (hears_bell, followers) = (state.leader || state.polled > 0, state.followers);
         drop(state);
-        if leader {
+        if hears_bell {
             self.ring_bell();
         }
         if followers > 0 {

@@ -1,6 +1,7 @@
 //! What the tests on the real kernel share.
 #![allow(dead_code, reason = "each test program uses its part of this")]
 
+pub(crate) mod backends;
 pub(crate) mod raw;
 
 use std::os::fd::{BorrowedFd, RawFd};

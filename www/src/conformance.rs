@@ -8,7 +8,7 @@ use std::cell::Cell;
 use js_sys::{Function, Reflect};
 use littoral::platform::faulty::{Faults, Script};
 use littoral::platform::{Faulty, Native, Setup};
-use littoral::{Config, Result, start, start_on};
+use littoral::{Result, start, start_on};
 use littoral_conformance::{
     Base, Check, Ctx, Exceptions, Extent, Failure, Later, Need, Outcome, Place, Plan, Row, Stage,
     checks, rows_of_run, run, selects,
@@ -114,13 +114,7 @@ impl Stage for Worker {
 
     fn start(&self, root: &str, plan: &Plan) -> Result<Base> {
         let seed = self.seed.replace(self.seed.get().wrapping_add(1));
-        let config = Config::new()
-            .root(root)
-            .operations(plan.operations)
-            .files(plan.files)
-            .drain_timeout(plan.drain)
-            .lock_patience(plan.patience)
-            .locks(plan.locks);
+        let config = plan.config(root);
         if !self.faulty {
             return Ok((start(config)?, None));
         }

@@ -7,7 +7,7 @@ use core::pin::Pin;
 use core::time::Duration;
 use std::sync::{Arc, Weak};
 
-use littoral::{Buffer, File, Io, OpenOptions, Result, Shared};
+use littoral::{Buffer, Config, Error, File, Io, OpenOptions, Result, Shared};
 use littoral_platform::faulty::{Event, Faults, Script};
 
 use crate::verdict::{Failure, Outcome, missed_a_script};
@@ -68,6 +68,8 @@ pub struct Plan {
     pub patience: Duration,
     /// [`littoral::Config::locks`].
     pub locks: bool,
+    /// [`littoral::Config::driver_thread`].
+    pub thread: Option<&'static str>,
     /// How a faulty ring misbehaves; a plain one heeds nothing of it. The seed is the stage's.
     pub faults: Faults,
 }
@@ -80,12 +82,29 @@ impl Default for Plan {
             drain: Duration::from_secs(5),
             patience: Duration::ZERO,
             locks: true,
+            thread: None,
             faults: Faults::rough(0),
         }
     }
 }
 
 impl Plan {
+    /// The configuration of such a driver, below that root.
+    #[must_use]
+    pub fn config(&self, root: &str) -> Config {
+        let config = Config::new()
+            .root(root)
+            .operations(self.operations)
+            .files(self.files)
+            .drain_timeout(self.drain)
+            .lock_patience(self.patience)
+            .locks(self.locks);
+        match self.thread {
+            Some(name) => config.driver_thread(name),
+            None => config,
+        }
+    }
+
     /// That many operations.
     #[must_use]
     pub fn operations(operations: u32) -> Plan {
@@ -144,6 +163,11 @@ impl Ctx {
         self.drivers.borrow_mut().push(Arc::downgrade(&io));
         let release = Release(script.clone());
         Ok(Driver { release, io, script, log: RefCell::default() })
+    }
+
+    /// Why there is no such driver; `None` where there is.
+    pub fn refusal(&self, plan: &Plan) -> Option<Error> {
+        self.stage.start(&self.root, plan).err()
     }
 
     /// A driver and a new file of it.

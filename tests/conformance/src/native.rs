@@ -144,13 +144,7 @@ impl Stage for NativeStage {
         } else {
             folder.to_string_lossy().into_owned()
         };
-        let config = Config::new()
-            .root(root.clone())
-            .operations(plan.operations)
-            .files(plan.files)
-            .drain_timeout(plan.drain)
-            .lock_patience(plan.patience)
-            .locks(plan.locks);
+        let config = plan.config(&root);
         let setup = Setup { root: Some(root), in_flight: plan.operations.saturating_mul(2) };
         let simulated =
             || Simulated::new(&setup, self.disk.borrow().clone(), simulated::Config::seeded(seed));

@@ -7,6 +7,7 @@ mod completions;
 mod crash;
 mod direct;
 mod directories;
+mod driving;
 mod durable;
 mod errors;
 mod faults;
@@ -49,6 +50,7 @@ const FAMILIES: &[&[Check]] = &[
     callbacks::CHECKS,
     steps::CHECKS,
     lone::CHECKS,
+    driving::CHECKS,
     reads::CHECKS,
     writes::CHECKS,
     faults::CHECKS,

@@ -1,0 +1,130 @@
+//! An epoll descriptor over a ring's, an eventfd and a timer.
+
+use core::time::Duration;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, epoll};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+use super::latch::Latch;
+use crate::Errno;
+use crate::unix::errno;
+
+/// A descriptor that is readable while its driver has something to do for who polls it.
+///
+/// What it is over is closed with it. It does not keep the ring: one that is closed leaves the
+/// epoll set by itself.
+#[derive(Debug)]
+pub struct Polled {
+    epoll: OwnedFd,
+    event: OwnedFd,
+    timer: OwnedFd,
+    latch: Latch,
+    /// When the timer is over.
+    due: Mutex<Option<Instant>>,
+}
+
+fn read(from: &OwnedFd) -> bool {
+    let mut count = [0; 8];
+    // Refused with EAGAIN if there is nothing in it.
+    rustix::io::read(from, &mut count).is_ok()
+}
+
+impl Polled {
+    /// One without a ring's own descriptor: all its news is raised.
+    pub(crate) fn new() -> Result<Polled, Errno> {
+        let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        );
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(errno)?;
+        let polled = Polled {
+            epoll,
+            event: event.map_err(errno)?,
+            timer: timer.map_err(errno)?,
+            latch: Latch::default(),
+            due: Mutex::new(None),
+        };
+        polled.join(polled.event.as_fd())?;
+        polled.join(polled.timer.as_fd())?;
+        Ok(polled)
+    }
+
+    /// One that is readable as well while `ring` is.
+    pub(crate) fn over(ring: BorrowedFd<'_>) -> Result<Polled, Errno> {
+        let polled = Polled::new()?;
+        polled.join(ring)?;
+        Ok(polled)
+    }
+
+    fn join(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(&self.epoll, fd, data, epoll::EventFlags::IN).map_err(errno)
+    }
+
+    /// There is news: the descriptor is readable until the next step, or, if one is under way,
+    /// after it.
+    pub fn raise(&self) {
+        if self.latch.raise() {
+            // Refused with EAGAIN only if it is full: then it is readable, which is all we want.
+            let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// There will be news after that time, at the latest.
+    pub fn raise_after(&self, time: Duration) {
+        // A time past the clock's end is never.
+        let Some(due) = Instant::now().checked_add(time) else { return };
+        let mut earliest = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if earliest.is_some_and(|earliest| earliest <= due) {
+            return;
+        }
+        // Zero would be no timer at all.
+        let time = time.max(Duration::from_nanos(1));
+        let it_value = Timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
+        match timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once) {
+            Ok(_) => *earliest = Some(due),
+            // Past what the kernel counts: early does no harm.
+            Err(_) => self.raise(),
+        }
+    }
+
+    /// A step begins: what is new from here on is raised at its end.
+    pub fn begin(&self) {
+        read(&self.event);
+        self.latch.begin();
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        if due.is_some() && read(&self.timer) {
+            *due = None;
+        }
+    }
+
+    /// The step is over.
+    pub fn end(&self) {
+        if self.latch.end() {
+            self.raise();
+        }
+    }
+}
+
+impl AsFd for Polled {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+impl AsRawFd for Polled {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
+}
