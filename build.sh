@@ -7,8 +7,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-usage="usage: ./build.sh demo | test | bench native|web|instructions | www | lint | setup [--check]"
-usage+="; --help after a command tells more"
+usage="usage: ./build.sh demo | test [kernel 6.1] | bench native|web|instructions | www | lint"
+usage+=" | setup [--check]; --help after a command tells more"
 case ${1:-} in
   demo | test | bench | www | lint)
     status=0
@@ -25,7 +25,8 @@ case ${1:-} in
       exit 2
     }
     status=0
-    said=$(bash tests/harness/setup.sh "${@:2}" base web browser firefox gates oldest) || status=$?
+    said=$(bash tests/harness/setup.sh "${@:2}" base web browser firefox gates \
+      oldest emulator) || status=$?
     case $status in
       0) echo "setup: ready" ;;
       *) echo "setup: missing: $(sed -n 's/^MISSING=//p' <<<"$said")" ;;

@@ -175,8 +175,8 @@ taken!((), Buffer);
 
 #[test]
 fn nothing_allocates_in_the_steady_state() {
-    let text = std::fs::read_to_string("tests/gates.toml").expect("the ceilings are there");
-    let Ceilings { allocations: ceilings } = toml::from_str(&text).expect("the ceilings are TOML");
+    let text = include_str!("gates.toml");
+    let Ceilings { allocations: ceilings } = toml::from_str(text).expect("the ceilings are TOML");
     assert_eq!(ceilings.len(), 5, "{ceilings:?}");
 
     let folder = tempfile::tempdir().expect("a folder");

@@ -104,7 +104,8 @@ fn on_a_bare_ring_the_other_file_gets_the_bytes() {
     let folder = support::folder();
     let create = |name| fs::File::create_new(folder.path().join(name)).expect("a file");
     let mut first = std::os::fd::OwnedFd::from(create("first"));
-    let mut ring = support::raw::Raw::new(8);
+    let test = "on_a_bare_ring_the_other_file_gets_the_bytes";
+    let Some(mut ring) = support::raw::Raw::new(test, 8) else { return };
     let len = u32::try_from(BYTES.len()).expect("it is short");
     let entry = opcode::Write::new(types::Fd(first.as_raw_fd()), BYTES.as_ptr(), len).build();
     // SAFETY: the memory is static.

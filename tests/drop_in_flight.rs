@@ -38,7 +38,7 @@ type Ended = Result<Option<Buffer>, Error>;
 
 /// A driver as the program sees it.
 trait Subject: Sized {
-    /// Opens the file for direct I/O; `None` where there is none.
+    /// Opens the file for direct I/O; `None` where there is none, or no ring.
     fn open(path: &Path, drain: Duration) -> Option<Self>;
     fn read(&mut self, at: u64, into: Buffer);
     fn write(&mut self, at: u64, from: Buffer);
@@ -101,7 +101,7 @@ struct Naive {
 impl Subject for Naive {
     fn open(path: &Path, _: Duration) -> Option<Naive> {
         let file = std::fs::File::options().read(true).write(true).open(path).expect("it opens");
-        let ring = support::raw::Raw::new(128);
+        let ring = support::raw::Raw::new("a naive drop", 128)?;
         let naive = Naive { ring, file, buffers: Vec::new() };
         support::make_direct(path).then_some(naive)
     }

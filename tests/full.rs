@@ -13,6 +13,7 @@ use littoral::{
     start_on, wait,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
+use support::process::{in_a_process, is_child};
 
 /// A driver whose ring takes far fewer entries than the driver takes operations.
 fn narrow(folder: &Path, in_flight: u32, operations: u32) -> Arc<dyn Io> {
@@ -97,35 +98,6 @@ fn results_left_lying_do_not_stop_the_ring() {
         assert!(lying.iter_mut().all(|write| matches!(write.try_take(), Some(Ok(())))));
         assert_eq!(io.statistics().alive, 0);
     });
-}
-
-const CHILD: &str = "LITTORAL_TEST_CHILD";
-
-fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
-}
-
-/// Runs the test of that name once more, in a process of its own that `shell` prepares: it ends
-/// with `"$@"`, which is the test. `$PLACE` is a folder it may use.
-fn in_a_process(test: &str, shell: &str, place: &Path) {
-    let this = std::env::current_exe().expect("the test's program");
-    let mut child = Command::new("sh");
-    child
-        .args(["-c", shell, "sh"])
-        .arg(this)
-        .args(["--exact", test, "--nocapture"])
-        .env(CHILD, "1")
-        .env("PLACE", place);
-    let ended = child.output().expect("there is a shell");
-    let said = String::from_utf8_lossy(&ended.stdout);
-    for line in said.lines().filter(|line| !line.starts_with("test ") && !line.is_empty()) {
-        println!("in a process of its own: {line}");
-    }
-    assert!(
-        ended.status.success() && said.contains("1 passed"),
-        "the child failed:\n{}",
-        String::from_utf8_lossy(&ended.stderr)
-    );
 }
 
 /// Parts of 4096 bytes, each of its own letter.

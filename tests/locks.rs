@@ -6,6 +6,7 @@
 
 #[path = "support/child.rs"]
 mod child;
+mod support;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use child::Process;
 use littoral::platform::Setup;
 use littoral::platform::simulated::{Config as Behaviour, Disk, Host, Simulated};
 use littoral::{Completion, Config, ErrorKind, File, Io, OpenOptions, start_on};
+use support::folder;
 use tempfile::TempDir;
 
 /// More than anything here takes, so that what waits for its patience shows.
@@ -21,10 +23,6 @@ const LONG: u32 = 20_000;
 
 const TOLD: &str = "has it; close it there, or wait longer (`Config::lock_patience`); \
                     LITTORAL_LOCKS=off, or `Config::locks(false)`, goes without locks";
-
-fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder among the build's")
-}
 
 /// Not a test: what the children of the others do.
 #[test]

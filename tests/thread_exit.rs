@@ -90,15 +90,16 @@ mod reads {
                         opcode::Read::new(fd, part.as_mut_ptr(), LEN_OF_ENTRY).offset(at).build()
                     })
                     .collect();
-                let mut ring = on_a_short_lived_thread(move || {
-                    let mut ring = support::raw::Raw::new(64);
+                let ring = on_a_short_lived_thread(move || {
+                    let mut ring = support::raw::Raw::new("end_as_efault_on_a_bare_ring", 64)?;
                     for entry in &entries {
                         // SAFETY: all are waited for below, before the memory goes.
                         unsafe { ring.push(entry) };
                     }
                     ring.submit();
-                    ring
+                    Some(ring)
                 });
+                let Some(mut ring) = ring else { return };
                 let results = ring.results(READS);
                 let here = results.iter().filter(|r| **r == number(Errno::FAULT)).count();
                 println!("bare ring, round {round}: {here} of {READS} reads ended as EFAULT");
@@ -120,6 +121,10 @@ mod reads_of_a_pipe {
         support::within(60, "reads of pipes", || {
             let folder = support::folder();
             let io = support::driver(folder.path(), 64);
+            if io.capabilities().backend == "threads" {
+                eprintln!("SKIPPED reads_of_a_pipe: a pool of threads reads files alone");
+                return;
+            }
             let names: Vec<String> = (0..10).map(|n| format!("pipe-{n}")).collect();
             for name in &names {
                 support::pipe(folder.path(), name);
@@ -221,7 +226,7 @@ mod queued_work {
     fn is_finished_or_cancelled_on_a_bare_ring() {
         support::within(120, "bare queued work", || {
             let folder = support::folder();
-            let (mut cancelled, mut finished) = ([0; 3], 0);
+            let (mut cancelled, mut finished, mut submitted) = ([0; 3], 0, 0);
             for _ in 0..ROUNDS {
                 let file = File::create(folder.path().join("data")).expect("a file");
                 let fd = types::Fd(file.as_raw_fd());
@@ -234,18 +239,24 @@ mod queued_work {
                     })
                     .collect();
                 entries.push(opcode::Fsync::new(fd).build().user_data(1));
-                entries.push(opcode::Ftruncate::new(fd, 1 << 20).build().user_data(2));
-                let all = entries.len();
-                let mut ring = on_a_short_lived_thread(move || {
-                    let mut ring = support::raw::Raw::new(128);
+                let ring = on_a_short_lived_thread(move || {
+                    let test = "is_finished_or_cancelled_on_a_bare_ring";
+                    let mut ring = support::raw::Raw::new(test, 128)?;
+                    // Linux 6.9.
+                    if ring.can(opcode::Ftruncate::CODE) {
+                        let truncate = opcode::Ftruncate::new(fd, 1 << 20).build();
+                        entries.push(truncate.user_data(2));
+                    }
                     for entry in &entries {
                         // SAFETY: all are waited for below, before the memory goes.
                         unsafe { ring.push(entry) };
                     }
                     ring.submit();
-                    ring
+                    Some((ring, entries.len()))
                 });
+                let Some((mut ring, all)) = ring else { return };
                 finished += ring.finished();
+                submitted += all;
                 for (kind, result) in ring.tagged_results(all) {
                     assert!(result >= 0 || result == number(Errno::CANCELED), "{kind}: {result}");
                     let place = usize::try_from(kind).expect("one of three");
@@ -254,12 +265,11 @@ mod queued_work {
             }
             let [writes, syncs, truncates] = cancelled;
             println!(
-                "bare ring, {ROUNDS} rounds: {finished} of {} finished when their thread had ended",
-                ROUNDS * (WRITES + 2)
+                "bare ring, {ROUNDS} rounds: {finished} of {submitted} finished with their thread"
             );
             println!("ECANCELED on {writes} writes, {syncs} flushes, {truncates} truncates");
             if writes + syncs + truncates == 0 {
-                assert_eq!(finished, ROUNDS * (WRITES + 2), "neither cancelled nor waited for");
+                assert_eq!(finished, submitted, "neither cancelled nor waited for");
             }
         });
     }

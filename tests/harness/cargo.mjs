@@ -59,6 +59,22 @@ export async function program(packageName, bin, { profile = 'dev' } = {}) {
   return path;
 }
 
+/** Builds the tests of packages and gives their programs, as `{ name, path }`. */
+export async function tests(packages) {
+  const args = ['test', '--locked', '--no-run', '--message-format', 'json-render-diagnostics'];
+  for (const each of packages) args.push('--package', each);
+  const found = [];
+  const onLine = (line) => {
+    const message = line.startsWith('{') ? JSON.parse(line) : {};
+    if (message.reason !== 'compiler-artifact' || !message.profile.test) return;
+    // A library's own tests have its name.
+    found.push({ name: message.target.name, path: message.executable });
+  };
+  const { status } = await run('cargo', args, { onLine });
+  if (status !== 0 || found.length === 0) throw new Error(`tests of ${packages} do not build`);
+  return found;
+}
+
 /** Writes the glue of a module that was built for WASM. */
 async function bind(tools, name, folder) {
   const target = (await workspace()).target_directory;

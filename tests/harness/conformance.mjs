@@ -27,7 +27,7 @@ const OUTCOMES = new Set(['passed', 'covered', 'failed', 'skipped']);
 const SILENCE_SECONDS = 120;
 
 /** Rows of one backend on one platform, whatever way they come in. */
-class Rows {
+export class Rows {
   list = [];
 
   constructor(context, onRow) {
@@ -80,7 +80,8 @@ class Rows {
   }
 }
 
-const runner = () => program('littoral-conformance', 'conformance');
+/** The program that runs the suite, and can take things from itself and from others. */
+export const runner = () => program('littoral-conformance', 'conformance');
 
 /** What the native driver says of itself, on its own or without something. */
 export async function nativeCapabilities(mode) {

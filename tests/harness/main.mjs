@@ -14,6 +14,8 @@ import { www } from './www.mjs';
 import { MISSING, Missing, oneLine, USAGE, Usage, WRONG } from './outcome.mjs';
 
 const DATABASES = ['redb'];
+/** Versions of Linux that setup.sh fetches. */
+const KERNELS = ['6.1'];
 
 function whole(low, high) {
   return (text) => {
@@ -47,6 +49,18 @@ async function conclude(name, reportName, work) {
   await report?.write(result.line);
   if (result.line !== undefined) process.stdout.write(`${result.line}\n`);
   process.exit(result.status);
+}
+
+/** The native half on another kernel; `test kernel` takes none of what chooses among the stages. */
+async function onKernel(version, { seed, filter, only, writeTables }) {
+  if (version === undefined || filter !== undefined || only !== undefined || writeTables) {
+    process.stderr.write(`error: test kernel takes ${KERNELS.join('|')} and --seed alone\n`);
+    process.exit(USAGE);
+  }
+  const { testKernel } = await import('./kernel.mjs');
+  await conclude(`test kernel ${version}`, `test-kernel-${version}`, (report) =>
+    testKernel(version, { seed }, report),
+  );
 }
 
 const seed = new Option('--seed <number>', 'replays what the seeded backends did')
@@ -85,6 +99,8 @@ command('demo', 'loads real data into a real database, natively and in a browser
   );
 
 command('test', 'format, lints, documentation, all tests, natively and in a browser')
+  .addArgument(new Argument('[kernel]', 'natively on another kernel').choices(['kernel']))
+  .addArgument(new Argument('[version]', 'of the kernel').choices(KERNELS))
   .addOption(seed)
   .option('--filter <text>', 'only conformance checks whose clause or name has this text')
   .addOption(new Option('--only <stages>', 'only these stages, comma-separated').argParser(words))
@@ -94,16 +110,17 @@ command('test', 'format, lints, documentation, all tests, natively and in a brow
       'also writes the tables of README.md and docs/ from this run',
     ).conflicts(['only', 'filter']),
   )
-  .action((options) =>
-    conclude('test', 'test', async (report) => {
+  .action((kernel, version, options) => {
+    if (kernel !== undefined) return onKernel(version, options);
+    return conclude('test', 'test', async (report) => {
       const result = await test(options, report);
       if (options.writeTables) {
         const { writeTables } = await import('./tables.mjs');
         writeTables(report);
       }
       return result;
-    }),
-  );
+    });
+  });
 
 command('bench', 'measures against targets')
   .addArgument(new Argument('<side>').choices(SIDES))

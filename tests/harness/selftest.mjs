@@ -67,6 +67,15 @@ const CASES = [
     report: 'test',
   },
   {
+    name: 'no emulator here',
+    args: ['test', 'kernel', '6.1'],
+    path: () => pathWithout(/^(qemu-system-.*|apt-get)$/),
+    cache: () => cacheWithout(/^debian-/),
+    status: 3,
+    line: /^test kernel 6\.1: missing: .*qemu-system-x86/,
+    report: 'test-kernel-6.1',
+  },
+  {
     name: 'a Rust that is too old',
     args: ['lint'],
     path: () => `${fakeRust('1.80.1')}${delimiter}${process.env.PATH}`,
@@ -74,6 +83,8 @@ const CASES = [
     line: /^lint: missing: Rust 1\.\d+ or newer, this is 1\.80\.1; /,
   },
   { name: 'an unknown option', args: ['test', '--bogus'], status: 2, line: undefined },
+  { name: 'an unknown kernel', args: ['test', 'kernel', '2.4'], status: 2, line: undefined },
+  { name: 'no kernel', args: ['test', 'kernel'], status: 2, line: undefined },
   { name: 'an unknown command', args: ['tset'], status: 2, line: undefined },
   { name: 'an unknown browser', args: ['demo', '--browser', 'lynx'], status: 2, line: undefined },
 ];
@@ -81,7 +92,7 @@ const CASES = [
 /** Whether every case ended as it must. */
 export async function selfTest() {
   let ok = true;
-  for (const { name, args, sabotage, path, status, line, report } of CASES) {
+  for (const { name, args, sabotage, path, cache, status, line, report } of CASES) {
     const folder = join(scratch(), `self-test-${name.replaceAll(' ', '-')}`);
     mkdirSync(folder, { recursive: true });
     const ended = await run('bash', ['build.sh', ...args], {
@@ -92,6 +103,7 @@ export async function selfTest() {
         LITTORAL_SABOTAGE: sabotage ?? '',
         LITTORAL_REPORT_DIR: folder,
         PATH: path?.() ?? process.env.PATH,
+        ...(cache === undefined ? {} : { XDG_CACHE_HOME: cache() }),
       },
     });
     const expected = line === undefined ? ended.lines.length === 0 : oneLineLike(ended.lines, line);
@@ -118,6 +130,17 @@ function pathWithout(pattern) {
   }
   for (const [name, file] of programs) symlinkSync(file, join(folder, name));
   return folder;
+}
+
+/** A folder for caches with all that there is, but for some. */
+function cacheWithout(pattern) {
+  const own = mkdtempSync(join(scratch(), 'cache-'));
+  mkdirSync(join(own, 'littoral'));
+  const from = join(process.env.XDG_CACHE_HOME ?? join(process.env.HOME, '.cache'), 'littoral');
+  for (const name of readdirSync(from).filter((each) => !pattern.test(each))) {
+    symlinkSync(join(from, name), join(own, 'littoral', name));
+  }
+  return own;
 }
 
 /** A folder with a compiler that knows only its own version. */

@@ -4,10 +4,11 @@
 #   setup.sh [--check] GROUP...
 #
 # Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), browser and firefox
-# (the browsers themselves), gates (what counts instructions), and oldest (the lowest Rust that is
-# promised, if rustup has it). What the caller must know goes to stdout as NAME=VALUE lines, talk
-# goes to stderr. With --check nothing is changed. What is missing and cannot be installed from here
-# ends the script with status 3 and one line that says what to install, as MISSING=… on stdout too.
+# (the browsers themselves), gates (what counts instructions), oldest (the lowest Rust that is
+# promised, if rustup has it), and emulator (what boots another kernel). What the caller must know
+# goes to stdout as NAME=VALUE lines, talk goes to stderr. With --check nothing is changed. What is
+# missing and cannot be installed from here ends the script with status 3 and one line that says
+# what to install, as MISSING=… on stdout too.
 #
 # Why caches are built aside and then renamed: a run may be killed at any time. A folder under its
 # final name is complete, anything else is rubbish and thrown away by the next run.
@@ -21,7 +22,7 @@ groups=()
 for word in "$@"; do
   case $word in
     --check) check=yes ;;
-    base | web | browser | firefox | gates | oldest) groups+=("$word") ;;
+    base | web | browser | firefox | gates | oldest | emulator) groups+=("$word") ;;
     *)
       echo "setup.sh: unknown group: $word" >&2
       exit 2
@@ -74,6 +75,13 @@ absent() {
   done <"$here/debian-packages.txt"
 }
 
+# Has apt-get know what there is now, if this user may.
+refresh() {
+  local as=()
+  ((EUID == 0)) || as=(sudo -n)
+  "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet >&2 || true
+}
+
 install_packages() { # groups
   local packages command
   mapfile -t packages < <(absent "$@")
@@ -88,7 +96,7 @@ install_packages() { # groups
     as=(sudo -n)
   fi
   say "installing ${packages[*]}"
-  "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet --quiet >&2 || true
+  refresh
   # shellcheck disable=SC2086 # the command is a list of words
   "${as[@]}" env DEBIAN_FRONTEND=noninteractive $command </dev/null >&2 ||
     missing "${packages[*]}; apt-get could not install them, see above"
@@ -146,6 +154,14 @@ bindgen() { # folder
   rm -rf "$1/target"
 }
 
+# Debian's packages, unpacked: tried once more with a fresh list of what there is.
+from_debian() { # words of emulator.sh... folder
+  bash "$here/emulator.sh" "$@" && return 0
+  refresh
+  find "${!#}" -mindepth 1 -delete
+  bash "$here/emulator.sh" "$@"
+}
+
 wasm_sysroot() { bash "$here/wasm-sysroot.sh" "$1"; }
 
 # --- the groups -------------------------------------------------------------------------------
@@ -155,7 +171,7 @@ oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
 [[ -n $oldest ]] || missing "rust-version in Cargo.toml"
 
 packages=()
-for group in base browser firefox gates; do
+for group in base browser firefox gates emulator; do
   if wants "$group"; then packages+=("$group"); fi
 done
 install_packages "${packages[@]}"
@@ -225,4 +241,29 @@ if wants oldest; then
     libdir=$(rustc "+$toolchain" --print target-libdir --target wasm32-unknown-unknown || true)
     if compgen -G "$libdir/libstd-*.rlib" >/dev/null; then echo "OLDEST_RUST_WASM=yes"; fi
   fi
+fi
+
+# An emulator that is installed is used; the kernel comes from Debian, whatever runs here.
+if wants emulator; then
+  [[ $(uname -s) == Linux && $(uname -m) == x86_64 ]] || missing "Linux on x86-64, to build for it"
+  linux=6.1
+  if ! command -v apt-get >/dev/null; then
+    absent=()
+    command -v qemu-system-x86_64 >/dev/null || [[ -d $cache/debian-qemu ]] ||
+      absent+=("qemu-system-x86_64 (package qemu-system-x86)")
+    [[ -d $cache/debian-linux-$linux ]] || absent+=("Debian's kernel $linux")
+    ((${#absent[@]} == 0)) || missing "$(printf '%s, ' "${absent[@]}")and apt-get to fetch it"
+  fi
+  if command -v qemu-system-x86_64 >/dev/null; then
+    echo "QEMU=qemu-system-x86_64"
+  else
+    # It leans on libraries that were installed when it was fetched, and may be gone.
+    if [[ $check == no && -d $cache/debian-qemu ]]; then
+      "$cache/debian-qemu/qemu" --version >/dev/null 2>&1 || rm -rf "$cache/debian-qemu"
+    fi
+    cached debian-qemu from_debian qemu
+    echo "QEMU=$cache/debian-qemu/qemu"
+  fi
+  cached "debian-linux-$linux" from_debian linux "$linux"
+  echo "LINUX=$cache/debian-linux-$linux"
 fi

@@ -31,6 +31,7 @@ import {
 import { locksBetweenTabs } from './locks.mjs';
 import { publishStages } from './publish.mjs';
 import { simulate, simulateIn } from './simulation.mjs';
+import { libtest, reproduced, RESTRICTED } from './reproducers.mjs';
 import { selfTest } from './selftest.mjs';
 import { WRONG } from './outcome.mjs';
 
@@ -44,6 +45,9 @@ export async function test(options, report) {
   const workspace = await lintStages(stages, tools);
   await publishStages(stages, tools);
   await stages.stage('cargo test', () => cargoTest(workspace, counts), { counts: true });
+  for (const mode of RESTRICTED) {
+    await stages.stage(`reproducers ${mode}`, () => reproduced(mode, counts), { counts: true });
+  }
   await stages.stage('gates', () => withinGates(counts, report), { counts: true });
 
   await stages.stage('simulation', () => simulate(options.seed));
@@ -246,11 +250,10 @@ async function cargoTest(workspace, counts) {
   let failed = 0;
   const onLine = (line) => {
     process.stderr.write(`${line}\n`);
-    const totals = /^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;/.exec(line);
-    if (totals === null) return;
-    counts.passed += Number(totals[1]);
-    failed += Number(totals[2]);
-    counts.skipped += Number(totals[3]);
+    const totals = libtest(line);
+    counts.passed += totals.passed;
+    failed += totals.failed;
+    counts.skipped += totals.skipped;
   };
   const statuses = [];
   for (const args of [workspace, [...WITH_FEATURES, '--test', 'tracing']]) {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its part of this")]
 
 pub(crate) mod backends;
+pub(crate) mod process;
 pub(crate) mod raw;
 
 use std::os::fd::{BorrowedFd, RawFd};
@@ -34,9 +35,12 @@ pub(crate) fn within<T: Send + 'static>(
 }
 
 /// A folder of its own on the file system of the build, which is a disk's: `/tmp` may be in memory.
+/// `LITTORAL_TEST_PLACE` names another one, for a program that runs elsewhere than it was built.
 pub(crate) fn folder() -> TempDir {
-    let place = tempfile::Builder::new().prefix("native-").tempdir_in(env!("CARGO_TARGET_TMPDIR"));
-    place.expect("a folder among the build's")
+    let builds = env!("CARGO_TARGET_TMPDIR").into();
+    let place = std::env::var_os("LITTORAL_TEST_PLACE").unwrap_or(builds);
+    let folder = tempfile::Builder::new().prefix("native-").tempdir_in(&place);
+    folder.unwrap_or_else(|error| panic!("{}: {error}", place.display()))
 }
 
 pub(crate) fn config(folder: &Path) -> Config {

@@ -2,9 +2,11 @@
 //! memory, privileges. Once, at the start: threads inherit what their maker has.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use littoral_platform::{Errno, Report};
@@ -19,6 +21,9 @@ static DENIED: OnceLock<Errno> = OnceLock::new();
 static SHORT: OnceLock<u64> = OnceLock::new();
 /// How many drivers were started on which backend, and how many were refused memory on the way.
 static STARTED: Mutex<BTreeMap<&'static str, u32>> = Mutex::new(BTreeMap::new());
+
+/// The name of the copy of a program in the folder of the user who is to run it.
+const COPY: &str = "program";
 
 /// `io_uring_setup`, `io_uring_enter`, `io_uring_register`: the same numbers on every architecture.
 const CALLS: [i64; 3] = [425, 426, 427];
@@ -50,17 +55,22 @@ pub fn limit_memlock(bytes: u64) -> Result<(), String> {
     SHORT.set(bytes).map_err(|earlier| format!("limited already, to {earlier}"))
 }
 
-/// Becomes that user for good, with a folder for temporary files that is theirs; does nothing for
-/// who is not root. The folder is removed with what this gives.
+/// Becomes that user for good, with a folder for temporary files that is theirs, and a copy of the
+/// program to [`run`] in it; does nothing for who is not root. The folder is removed with what this
+/// gives.
 ///
 /// # Errors
 /// There is no such user, or no place for the folder.
-pub fn become_user(name: &str) -> Result<Option<TempDir>, String> {
+pub fn become_user(name: &str, program: Option<&Path>) -> Result<Option<TempDir>, String> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
     let (uid, gid) = user(name)?;
     let folder = folder_for(uid, gid)?;
+    if let Some(program) = program {
+        fs::copy(program, folder.path().join(COPY))
+            .map_err(|error| format!("{}: {error}", program.display()))?;
+    }
     tempfile::env::override_temp_dir(folder.path())
         .map_err(|earlier| format!("temporary files go to {} already", earlier.display()))?;
     let changed = rustix::thread::set_thread_groups(&[])
@@ -70,6 +80,27 @@ pub fn become_user(name: &str) -> Result<Option<TempDir>, String> {
         .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable));
     changed.map_err(|error| format!("cannot become {name}: {error}"))?;
     Ok(Some(folder))
+}
+
+/// Runs a program, which inherits what was taken from this process; gives its status. `folder` is
+/// the user's, if this process has become one: the tests' files go there.
+///
+/// The program is opened again by that user: where it lies, only its owner may be allowed to go, so
+/// [`become_user`] has left a copy of it in the folder.
+///
+/// # Errors
+/// It cannot be started, or a signal ended it.
+pub fn run(command: &[OsString], folder: Option<&Path>) -> Result<u8, String> {
+    let (program, arguments) = command.split_first().ok_or("no program to run")?;
+    let copy = folder.map(|folder| folder.join(COPY));
+    let mut child = Command::new(copy.as_deref().map_or(program.as_os_str(), Path::as_os_str));
+    child.args(arguments);
+    if let Some(folder) = folder {
+        child.env("LITTORAL_TEST_PLACE", folder).env("TMPDIR", folder).current_dir(folder);
+    }
+    let ended = child.status().map_err(|error| format!("{}: {error}", program.display()))?;
+    let code = ended.code().and_then(|code| u8::try_from(code).ok());
+    code.ok_or_else(|| format!("{}: {ended}", program.display()))
 }
 
 fn user(name: &str) -> Result<(Uid, Gid), String> {

@@ -1,19 +1,23 @@
 //! Runs the contract's checks on a native backend: a row of JSON per check on stdout, progress on
-//! stderr, status 1 if any failed.
+//! stderr, status 1 if any failed. What can be taken from it first can be taken from any other
+//! program: `conformance --deny-io-uring eperm -- PROGRAM ARGUMENT...`.
 
+use std::ffi::OsString;
 use std::panic;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use littoral_conformance::native::{Backend, run_all};
 use littoral_conformance::{checks, selects};
+use tempfile::TempDir;
 
 #[derive(Parser)]
 #[command(about = "Runs the contract's checks on a native backend")]
 struct Args {
     /// What to run them on.
-    #[arg(long, value_enum, required_unless_present_any = ["list", "capabilities"])]
+    #[arg(long, value_enum, required_unless_present_any = ["list", "capabilities", "instead"])]
     backend: Option<Backend>,
     /// Decides every choice of the simulated and of the faulty rings.
     #[arg(long, default_value_t = 1)]
@@ -37,6 +41,9 @@ struct Args {
     /// is not root.
     #[arg(long, requires = "memlock")]
     as_user: Option<String>,
+    /// Runs this program in place of the checks, and ends as it does (Linux).
+    #[arg(last = true)]
+    instead: Vec<OsString>,
 }
 
 /// What a refused call answers.
@@ -50,7 +57,7 @@ enum Refusal {
 
 /// Takes from this process what was asked for; gives what has to live as long as it.
 #[cfg(target_os = "linux")]
-fn restrict(args: &Args) -> Result<Option<tempfile::TempDir>, String> {
+fn restrict(args: &Args) -> Result<Option<TempDir>, String> {
     use littoral_conformance::restrict::{become_user, deny_io_uring, limit_memlock};
     use littoral_platform::Errno;
     if let Some(refusal) = args.deny_io_uring {
@@ -60,13 +67,25 @@ fn restrict(args: &Args) -> Result<Option<tempfile::TempDir>, String> {
         })?;
     }
     args.memlock.map_or(Ok(()), limit_memlock)?;
-    args.as_user.as_deref().map_or(Ok(None), become_user)
+    let program = args.instead.first().map(Path::new);
+    args.as_user.as_deref().map_or(Ok(None), |user| become_user(user, program))
+}
+
+/// Runs another program without what was taken from this one; its status.
+#[cfg(target_os = "linux")]
+fn run_instead(command: &[OsString], folder: Option<&Path>) -> Result<ExitCode, String> {
+    littoral_conformance::restrict::run(command, folder).map(ExitCode::from)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn restrict(args: &Args) -> Result<(), String> {
+fn run_instead(_: &[OsString], _: Option<&Path>) -> Result<ExitCode, String> {
+    Err("only Linux can take something away from it".to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn restrict(args: &Args) -> Result<Option<TempDir>, String> {
     let none = args.deny_io_uring.is_none() && args.memlock.is_none();
-    if none { Ok(()) } else { Err("only Linux can take that away".to_owned()) }
+    if none { Ok(None) } else { Err("only Linux can take that away".to_owned()) }
 }
 
 /// How many drivers were started on what, where that was not sure beforehand.
@@ -79,13 +98,21 @@ fn mix() -> String {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let _kept = match restrict(&args) {
+    let kept = match restrict(&args) {
         Ok(kept) => kept,
         Err(why) => {
             eprintln!("error: {why}");
             return ExitCode::FAILURE;
         }
     };
+    if !args.instead.is_empty() {
+        return run_instead(&args.instead, kept.as_ref().map(TempDir::path)).unwrap_or_else(
+            |why| {
+                eprintln!("error: {why}");
+                ExitCode::FAILURE
+            },
+        );
+    }
     let Args { backend, seed, filter, list, capabilities, .. } = args;
     if capabilities {
         return match littoral::start(littoral::Config::new()) {
