@@ -101,9 +101,10 @@ async fn the_first_failure_is_kept(ctx: &Ctx) -> Outcome {
     let (driver, file) = ctx.file(&Plan::calm()).await?;
     let missing = ctx.name();
     let mut group = driver.group();
+    let before = driver.delivered();
     let first = driver.open(&missing, OpenOptions::new());
     group.add(&first);
-    ctx.settle().await;
+    ctx.until("the open ends", || driver.delivered() != before).await?;
     // Refused: it has failed already.
     let second = file.pwrite(u64::MAX, Shared::from(b"past the end"));
     group.add(&second);
