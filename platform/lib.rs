@@ -24,6 +24,7 @@ pub mod lock;
 // Its rules are plain Rust, and tested on the machine that builds.
 #[cfg(any(test, target_arch = "wasm32"))]
 mod opfs;
+mod parts;
 mod polled;
 mod ring;
 pub mod simulated;
@@ -39,10 +40,11 @@ pub use errno::Errno;
 pub use faulty::Faulty;
 pub use geometry::{Geometry, GeometrySource};
 pub use known::{FileKind, Listed, Stat};
+pub use parts::{Handle, Name, RESERVED, Region, Span, Tag};
 pub use polled::Polled;
 pub use ring::{
-    Cqe, Extent, Full, Handle, Limits, LockKind, Name, Op, OpenFlags, RESERVED, Report, Ring,
-    Setup, SetupError, Span, Sqe, SyncKind, Tag,
+    Cqe, Extent, Full, Limits, LockKind, Op, OpenFlags, Report, Ring, Setup, SetupError, Sqe,
+    SyncKind,
 };
 pub use simulated::Simulated;
 #[cfg(unix)]

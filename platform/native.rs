@@ -94,6 +94,10 @@ unsafe impl Ring for Native {
         either!(*self, ring => Box::new(ring).forked(files));
     }
 
+    fn fixed(&self) -> u64 {
+        either!(self, ring => ring.fixed())
+    }
+
     fn report(&self) -> Report {
         either!(self, ring => ring.report())
     }

@@ -8,65 +8,7 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, System};
-use crate::{Direct, Doorbell, Errno, Geometry, Listed, Stat};
-
-/// Names an entry from push to reap. The engine packs a slot and its generation into it, never a
-/// pointer, so that a late or stale completion is recognised and not followed.
-///
-/// `u64::MAX` and `u64::MAX - 1` are the rings' own, for entries that they make themselves; no
-/// pushed entry may carry them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tag(pub u64);
-
-/// An open file as the platform knows it: a descriptor, or an index into a table of access handles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle(pub u32);
-
-/// A run of memory. Laid out as the kernel's `iovec`, so that an array of spans is one of those.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct Span {
-    /// The first byte.
-    pub ptr: *mut u8,
-    /// How many bytes.
-    pub len: usize,
-}
-
-// SAFETY: a span is an address and a length; who may touch the bytes is decided by the owner of the
-// memory, and by the promise of `Ring::push`.
-unsafe impl Send for Span {}
-// SAFETY: as above; sharing the two numbers shares no access to the bytes.
-unsafe impl Sync for Span {}
-
-/// Names of which a part begins like this are the platform's own.
-pub const RESERVED: &str = ".littoral-";
-
-/// A name below the driver's root (`.` is the root itself), as UTF-8 followed by a NUL that `len`
-/// does not count.
-#[derive(Clone, Copy, Debug)]
-pub struct Name {
-    /// The first byte.
-    pub ptr: *const u8,
-    /// Bytes before the NUL.
-    pub len: usize,
-}
-
-// SAFETY: as for `Span`: two numbers, whose memory the pusher keeps alive until the completion.
-unsafe impl Send for Name {}
-// SAFETY: as above.
-unsafe impl Sync for Name {}
-
-impl Name {
-    /// The name as text.
-    ///
-    /// # Safety
-    /// `ptr` must point to `len` bytes of UTF-8 that stay alive and unchanged for `'a`.
-    #[must_use]
-    pub unsafe fn as_str<'a>(self) -> &'a str {
-        // SAFETY: the caller's promise.
-        unsafe { core::str::from_utf8_unchecked(core::slice::from_raw_parts(self.ptr, self.len)) }
-    }
-}
+use crate::{Direct, Doorbell, Errno, Geometry, Handle, Listed, Name, Region, Span, Stat, Tag};
 
 bitflags::bitflags! {
     /// How to open a file. A file is always opened for reading.
@@ -317,6 +259,23 @@ pub enum Op {
         /// Where to.
         stat: *mut Stat,
     },
+    /// Tells the ring of memory: entries whose spans lie in it cost less from now on. The result is
+    /// 0. `EOPNOTSUPP` where that would gain nothing; `ENOMEM` where the process may lock no more
+    /// memory, which may be over soon if other memory was given up just before. A region is told
+    /// of once at a time.
+    Register {
+        /// Its id: not [`Region::NONE`], and not that of another one which the ring knows.
+        region: Region,
+        /// All of it, [`Region::BYTES_MAX`] at most. It stays allocated until the ring has been
+        /// told to forget it, or is gone.
+        span: Span,
+    },
+    /// Has the ring forget a region. Entries that were pushed before are not touched by that, and
+    /// those pushed later are told nothing by its id. An error says that the ring still knows it.
+    Unregister {
+        /// Its id.
+        region: Region,
+    },
     /// Asks for the end of another entry. The result is 0 if it was found and cancelled; the
     /// target's own completion says what happened to it.
     Cancel {
@@ -380,6 +339,18 @@ pub struct Sqe {
     pub tag: Tag,
     /// What to do.
     pub op: Op,
+    /// In which one region all spans of a read or write lie; [`Region::NONE`] if in none or in
+    /// several. One that the ring was not told of is as good as none.
+    pub region: Region,
+}
+
+impl Sqe {
+    /// An entry that names no region.
+    #[inline]
+    #[must_use]
+    pub const fn new(tag: Tag, op: Op) -> Sqe {
+        Sqe { tag, op, region: Region::NONE }
+    }
 }
 
 /// A completion entry.
@@ -545,6 +516,11 @@ pub unsafe trait Ring: Send {
     fn forked(self: Box<Self>, files: &[Handle]) {
         let _ = files;
         core::mem::forget(self);
+    }
+
+    /// Entries so far whose memory lay in a region that the ring was told of.
+    fn fixed(&self) -> u64 {
+        0
     }
 
     /// What was chosen and refused.

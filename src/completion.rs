@@ -11,7 +11,7 @@ use littoral_platform::Listed;
 
 use crate::core::{Core, Key, Value};
 use crate::file::ring_file;
-use crate::{Buffer, Error, File, Metadata, Result};
+use crate::{Buffer, Error, File, Metadata, Registration, Result};
 
 /// An operation that was submitted, and the way to its result.
 ///
@@ -271,6 +271,15 @@ impl FromValue for Buffer {
     #[inline]
     fn wait_alone(core: &Core, key: Key) -> Option<Self> {
         core.wait_alone(key)
+    }
+}
+
+impl FromValue for Registration {
+    fn from_value(value: Value, core: &Arc<Core>) -> Self {
+        match value {
+            Value::Registered(registered) => Registration::new(core, *registered),
+            _ => unreachable!("the value of another kind of operation"),
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use littoral_platform::{Limits, Listed, Polled, Report, Ring, Setup, native};
 use crate::core::{Core, tell_start_failed};
 use crate::file::ring_file;
 use crate::{
-    Completion, Config, Error, ErrorKind, File, Group, Metadata, OpenOptions, Operation, Poller,
-    Result, Wait,
+    Arena, Completion, Config, Error, ErrorKind, File, Group, Metadata, OpenOptions, Operation,
+    Poller, Registration, Result, Wait,
 };
 
 /// Starts a driver on the platform's own ring. In a browser that is possible in a dedicated worker.
@@ -154,6 +154,12 @@ pub trait Io: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As [`open_now`](Io::open_now).
     fn exists_now(&self, name: &str) -> Result<bool>;
+
+    /// Tells the platform of an arena's memory, so that reads and writes with its buffers cost
+    /// less, until the [`Registration`] is dropped. It says how much of it the platform has taken:
+    /// a refusal is no error, and changes nothing else. Best done once, at the start: the kernel
+    /// takes some 100 ms for a gigabyte, in which nothing else happens here.
+    fn register(&self, arena: &Arena) -> Completion<Registration>;
 
     /// Completes when `operations` more will be accepted. Nothing is reserved: another thread may
     /// be quicker.
@@ -323,6 +329,10 @@ pub struct Statistics {
     pub syncs_shared: u64,
     /// Callbacks and wakers that panicked on the [driver's own thread](Config::driver_thread).
     pub panics: u64,
+    /// Bytes of arenas that the platform knows now: see [`Io::register`].
+    pub registered: u64,
+    /// Entries whose memory it knew.
+    pub fixed: u64,
     /// Completions with a tag that was not in flight: the platform's fault, and ignored.
     pub stale: u64,
 }
@@ -412,6 +422,10 @@ impl Io for Driver {
         self.core.exists_now(name)
     }
 
+    fn register(&self, arena: &Arena) -> Completion<Registration> {
+        Completion::new(&self.core, self.core.register(arena))
+    }
+
     fn room(&self, operations: u32) -> Completion<()> {
         Completion::new(&self.core, self.core.room(operations))
     }
@@ -454,7 +468,7 @@ impl Io for Driver {
     }
 
     fn capabilities(&self) -> Report {
-        self.core.report.clone()
+        self.core.capabilities()
     }
 
     fn statistics(&self) -> Statistics {

@@ -122,6 +122,7 @@ mod group;
 mod io;
 mod metadata;
 mod options;
+mod registration;
 
 pub use buffer::{Arena, Buffer, ClassStatistics, Shared, Spill, TakeError, Vector};
 pub use completion::{Completion, Outcome};
@@ -137,6 +138,7 @@ pub use littoral_platform::{
 };
 pub use metadata::{Identity, Metadata};
 pub use options::{Config, Intent, OpenOptions, Wait};
+pub use registration::Registration;
 
 /// The README's program, compiled. (The crate page's, above, is the same one, and runs.)
 #[cfg(doctest)]
@@ -152,6 +154,7 @@ const _: () = {
     shared::<dyn File>();
     shared::<Shared>();
     shared::<Arena>();
+    shared::<Registration>();
     sent::<Completion<Buffer>>();
     sent::<Vector>();
     sent::<Error>();

@@ -256,6 +256,10 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
         Box::new(inner).forked(files);
     }
 
+    fn fixed(&self) -> u64 {
+        self.inner.fixed()
+    }
+
     fn report(&self) -> Report {
         let mut report = self.inner.report();
         report.chosen.push(format!("faulty: {:?}", self.faults));
@@ -387,7 +391,7 @@ impl<R: Ring> Faulty<R> {
         kept.opens_direct = matches!(op, Op::OpenDirect { .. });
         // SAFETY: the entry is the pusher's own or points to less of the same memory; a span array
         // of ours is kept until the completion.
-        unsafe { self.inner.push(&Sqe { tag: sqe.tag, op })? };
+        unsafe { self.inner.push(&Sqe { op, ..*sqe })? };
         if kept.changes_anything() {
             self.kept.insert(sqe.tag, kept);
         }

@@ -34,6 +34,8 @@ pub enum OpKind {
     RemoveDirectory,
     List,
     Look,
+    Register,
+    Unregister,
     Cancel,
 }
 
@@ -178,6 +180,8 @@ impl Entry {
             Op::RemoveDirectory { .. } => plain(OpKind::RemoveDirectory, None, 0),
             Op::List { .. } => plain(OpKind::List, None, 0),
             Op::Look { .. } => plain(OpKind::Look, None, 0),
+            Op::Register { .. } => plain(OpKind::Register, None, 0),
+            Op::Unregister { .. } => plain(OpKind::Unregister, None, 0),
             Op::Cancel { .. } => plain(OpKind::Cancel, None, 0),
         }
     }

@@ -126,11 +126,14 @@ impl<A: Access> Table<A> {
             },
             Op::Unlock { file } => get(places, file).map(|_| 0),
             Op::Close { file } => self.close(file).map(|()| 0),
+            // And a browser copies what it reads and writes, registered or not.
             Op::Allocate { .. }
             | Op::Punch { .. }
             | Op::Zero { .. }
             | Op::OpenDirect { .. }
-            | Op::Geometry { .. } => Err(Errno::OPNOTSUPP),
+            | Op::Geometry { .. }
+            | Op::Register { .. }
+            | Op::Unregister { .. } => Err(Errno::OPNOTSUPP),
             // Nobody is told of holes: all is data.
             Op::Seek { file, at, extent } => match transfer::size(&get(places, file)?.file)? {
                 size if at >= size => Err(Errno::NXIO),

@@ -1,11 +1,13 @@
 //! What each operation does to the disk, at the moment it is executed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::disk::{Disk, Inode, Node};
 use super::{OFFSET_MAX, Random};
 use crate::{
-    Errno, Extent, FileKind, Geometry, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Span, Stat,
+    Errno, Extent, FileKind, Geometry, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Region,
+    Span, Sqe, Stat,
 };
 
 fn known(node: &Node) -> Stat {
@@ -30,6 +32,9 @@ pub(super) struct Files {
     /// Entries that broke that.
     pub(super) misaligned: u64,
     open: Vec<Option<Open>>,
+    /// The memory that was registered. It makes nothing faster here; but an entry that names a
+    /// region in which it does not lie is found out, as by a kernel.
+    regions: HashMap<Region, Span>,
 }
 
 #[derive(Debug)]
@@ -58,7 +63,8 @@ impl Files {
             // What a tab that was closed in the middle has left behind.
             disk.sweep(&root, RESERVED);
         }
-        Files { disk, root, exclusive, direct, misaligned: 0, open: Vec::new() }
+        let (open, regions) = (Vec::new(), HashMap::new());
+        Files { disk, root, exclusive, direct, misaligned: 0, open, regions }
     }
 
     pub(super) fn close_all(&mut self) {
@@ -82,6 +88,29 @@ impl Files {
             }
         }
         open.is_some()
+    }
+
+    /// Whether the entry's region is one that is known, in which then all of it lies.
+    ///
+    /// # Safety
+    /// As [`crate::Ring::push`].
+    pub(super) unsafe fn is_fixed(&self, sqe: &Sqe) -> bool {
+        let Some(known) = self.regions.get(&sqe.region) else { return false };
+        let spans = match sqe.op {
+            Op::Read { ref span, .. } | Op::Write { ref span, .. } => core::slice::from_ref(span),
+            Op::Readv { spans, count, .. } | Op::Writev { spans, count, .. } => {
+                // SAFETY: the caller's promise.
+                unsafe { core::slice::from_raw_parts(spans, count as usize) }
+            }
+            _ => return false,
+        };
+        let from = known.ptr.addr();
+        let lies_in = |span: &Span| {
+            let start = span.ptr.addr();
+            from <= start && start + span.len <= from + known.len
+        };
+        assert!(spans.iter().all(lies_in), "{sqe:?} does not lie in its region, {known:?}");
+        true
     }
 
     /// Executes one operation, a cancel excepted: it concerns the queue and not the disk.
@@ -147,6 +176,16 @@ impl Files {
                 let number = self.get(file)?.number;
                 self.inode(file)?.0.locks().give(number);
                 Ok(0)
+            }
+            Op::Register { region, span } => {
+                assert!(region != Region::NONE, "no region has that id");
+                assert!(span.len <= Region::BYTES_MAX, "{} bytes in one region", span.len);
+                let known = self.regions.insert(region, span);
+                assert!(known.is_none(), "{region:?} is known already");
+                Ok(0)
+            }
+            Op::Unregister { region } => {
+                self.regions.remove(&region).map(|_| 0).ok_or(Errno::NOENT)
             }
             // SAFETY: as for `Open`, and for the others the pusher's promise of what they fill.
             ref on_name => unsafe { self.execute_on_name(on_name) },

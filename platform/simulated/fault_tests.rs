@@ -114,7 +114,7 @@ fn refusals_are_bounded_and_take_nothing() {
     );
     let push = |ring: &mut Simulated, tag| {
         // SAFETY: a cancel points to nothing.
-        unsafe { ring.push(&Sqe { tag: Tag(tag), op: Op::Cancel { target: Tag(99) } }) }
+        unsafe { ring.push(&Sqe::new(Tag(tag), Op::Cancel { target: Tag(99) })) }
     };
     assert!(push(&mut ring, 1).is_ok(), "never refused where nothing is on its way");
     assert!(push(&mut ring, 2).is_err());
@@ -136,7 +136,7 @@ fn completions_of_nothing_come_between() {
     let (mut strange, mut again, mut real) = (0, 0, 0);
     for tag in 1000..1200 {
         // SAFETY: a cancel points to nothing.
-        unsafe { ring.push(&Sqe { tag: Tag(tag), op: Op::Cancel { target: Tag(99) } }).unwrap() };
+        unsafe { ring.push(&Sqe::new(Tag(tag), Op::Cancel { target: Tag(99) })).unwrap() };
         ring.submit().unwrap();
         let mut came = false;
         for _ in 0..8 {

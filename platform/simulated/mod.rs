@@ -151,6 +151,8 @@ struct State {
     prompt: Permille,
     hosted: bool,
     files: Files,
+    /// Entries that lay in registered memory.
+    fixed: u64,
     /// Pushed and not submitted, in order.
     pushed: VecDeque<Sqe>,
     /// Submitted and not executed.
@@ -201,6 +203,7 @@ impl Simulated {
                 config.hosted,
                 config.direct.filter(|_| !config.hosted),
             ),
+            fixed: 0,
             pushed: VecDeque::new(),
             waiting: Vec::new(),
             names: Vec::new(),
@@ -298,7 +301,7 @@ impl State {
         }
     }
 
-    fn finish(&mut self, Sqe { tag, op }: Sqe) {
+    fn finish(&mut self, Sqe { tag, op, region: _ }: Sqe) {
         self.take_time();
         let result = match op {
             Op::Cancel { target } => self.cancel(target),
@@ -376,6 +379,9 @@ unsafe impl Ring for Simulated {
             state.ask_host();
             return Err(Full);
         }
+        // SAFETY: the caller's promise.
+        let fixed = unsafe { state.files.is_fixed(sqe) };
+        state.fixed += u64::from(fixed);
         state.pushed.push_back(*sqe);
         Ok(())
     }
@@ -442,6 +448,10 @@ unsafe impl Ring for Simulated {
     fn on_turn(&mut self, turn: Box<dyn Fn() + Send>) {
         let earlier = self.shared.lock().turn.replace(turn);
         drop(earlier);
+    }
+
+    fn fixed(&self) -> u64 {
+        self.shared.lock().fixed
     }
 
     fn report(&self) -> Report {

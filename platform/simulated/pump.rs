@@ -56,7 +56,7 @@ impl<R: Ring> Pump<R> {
     pub(crate) fn push(&mut self, op: Op) -> Result<Tag, Full> {
         let tag = Tag(self.tags);
         // SAFETY: the tests keep what their entries point to until they have reaped them.
-        unsafe { self.ring.push(&Sqe { tag, op })? };
+        unsafe { self.ring.push(&Sqe::new(tag, op))? };
         self.tags += 1;
         Ok(tag)
     }

@@ -80,7 +80,7 @@ fn no_more_than_the_limit_is_in_flight() {
     let mut ring = Simulated::new(&setup(2), Disk::new(), Config::seeded(1));
     let push = |ring: &mut Simulated, tag| {
         // SAFETY: a cancel points to nothing.
-        unsafe { ring.push(&crate::Sqe { tag: Tag(tag), op: Op::Cancel { target: Tag(99) } }) }
+        unsafe { ring.push(&crate::Sqe::new(Tag(tag), Op::Cancel { target: Tag(99) })) }
     };
     assert!(push(&mut ring, 1).is_ok() && push(&mut ring, 2).is_ok());
     assert!(push(&mut ring, 3).is_err());

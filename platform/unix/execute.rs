@@ -219,8 +219,11 @@ impl Direct for Files {
                 // SAFETY: as above.
                 unsafe { self.call_on_name(op) }
             }
-            // A call that is over when it returns can cancel nothing.
-            Op::Cancel { .. } => return Err(Errno::OPNOTSUPP),
+            // A call that is over when it returns can cancel nothing, and has no ring to tell of
+            // memory.
+            Op::Cancel { .. } | Op::Register { .. } | Op::Unregister { .. } => {
+                return Err(Errno::OPNOTSUPP);
+            }
         };
         result.map_err(errno)
     }

@@ -11,7 +11,7 @@ use crate::{Handle, Op, OpenFlags, Span, SyncKind};
 bitflags::bitflags! {
     /// The operations that this kernel's ring executes; the others are direct calls.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(super) struct Ops: u16 {
+    pub(super) struct Ops: u32 {
         const READV = 1;
         const WRITEV = 1 << 1;
         const FSYNC = 1 << 2;
@@ -26,6 +26,8 @@ bitflags::bitflags! {
         const RENAMEAT = 1 << 11;
         const MKDIRAT = 1 << 12;
         const FALLOCATE = 1 << 13;
+        const READV_FIXED = 1 << 14;
+        const WRITEV_FIXED = 1 << 15;
         /// What every ring has had since Linux 5.1, before rings could be asked.
         const FIRST = Self::READV.bits() | Self::WRITEV.bits() | Self::FSYNC.bits()
             | Self::POLL_ADD.bits();
@@ -36,7 +38,7 @@ bitflags::bitflags! {
 const PUNCH: i32 = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
 
 /// Each operation with its code and the kernel that brought it.
-pub(super) const CODES: [(Ops, u8, &str); 14] = [
+pub(super) const CODES: [(Ops, u8, &str); 16] = [
     (Ops::READV, opcode::Readv::CODE, "5.1"),
     (Ops::WRITEV, opcode::Writev::CODE, "5.1"),
     (Ops::FSYNC, opcode::Fsync::CODE, "5.1"),
@@ -51,6 +53,8 @@ pub(super) const CODES: [(Ops, u8, &str); 14] = [
     (Ops::RENAMEAT, opcode::RenameAt::CODE, "5.11"),
     (Ops::MKDIRAT, opcode::MkDirAt::CODE, "5.15"),
     (Ops::FTRUNCATE, opcode::Ftruncate::CODE, "6.9"),
+    (Ops::READV_FIXED, opcode::ReadvFixed::CODE, "6.15"),
+    (Ops::WRITEV_FIXED, opcode::WritevFixed::CODE, "6.15"),
 ];
 
 impl Ops {
@@ -60,28 +64,51 @@ impl Ops {
     }
 }
 
-/// The entry of a read, without its tag.
+/// The entry of a read, without its tag. With a place the span lies in what is registered there.
 #[inline]
-pub(super) fn read(file: Handle, at: u64, span: Span) -> squeue::Entry {
-    opcode::Read::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build()
+pub(super) fn read(file: Handle, at: u64, span: Span, place: Option<u16>) -> squeue::Entry {
+    let (file, bytes) = (Fd(raw(file)), len(span));
+    match place {
+        None => opcode::Read::new(file, span.ptr, bytes).offset(at).build(),
+        Some(place) => opcode::ReadFixed::new(file, span.ptr, bytes, place).offset(at).build(),
+    }
 }
 
-/// The entry for `op`, without its tag; `None` if a direct call executes it.
 #[inline]
-pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
+fn write(file: Handle, at: u64, span: Span, place: Option<u16>) -> squeue::Entry {
+    let (file, bytes) = (Fd(raw(file)), len(span));
+    match place {
+        None => opcode::Write::new(file, span.ptr, bytes).offset(at).build(),
+        Some(place) => opcode::WriteFixed::new(file, span.ptr, bytes, place).offset(at).build(),
+    }
+}
+
+/// The entry for `op`, without its tag; `None` if a direct call executes it. With a place all its
+/// spans lie in what is registered there.
+#[inline]
+pub(super) fn encode(op: &Op, ops: Ops, root: RawFd, place: Option<u16>) -> Option<squeue::Entry> {
     let (needs, entry) = match *op {
-        Op::Read { file, at, span } => (Ops::READ, read(file, at, span)),
-        Op::Write { file, at, span } => {
-            let entry = opcode::Write::new(Fd(raw(file)), span.ptr, len(span)).offset(at).build();
-            (Ops::WRITE, entry)
-        }
+        Op::Read { file, at, span } => (Ops::READ, read(file, at, span, place)),
+        Op::Write { file, at, span } => (Ops::WRITE, write(file, at, span, place)),
         Op::Readv { file, at, spans, count } => {
-            let entry = opcode::Readv::new(Fd(raw(file)), spans.cast(), count).offset(at).build();
-            (Ops::READV, entry)
+            let (file, spans) = (Fd(raw(file)), spans.cast());
+            match place.filter(|_| ops.contains(Ops::READV_FIXED)) {
+                Some(place) => {
+                    let entry = opcode::ReadvFixed::new(file, spans, count, place);
+                    (Ops::READV_FIXED, entry.offset(at).build())
+                }
+                None => (Ops::READV, opcode::Readv::new(file, spans, count).offset(at).build()),
+            }
         }
         Op::Writev { file, at, spans, count } => {
-            let entry = opcode::Writev::new(Fd(raw(file)), spans.cast(), count).offset(at).build();
-            (Ops::WRITEV, entry)
+            let (file, spans) = (Fd(raw(file)), spans.cast());
+            match place.filter(|_| ops.contains(Ops::WRITEV_FIXED)) {
+                Some(place) => {
+                    let entry = opcode::WritevFixed::new(file, spans, count, place);
+                    (Ops::WRITEV_FIXED, entry.offset(at).build())
+                }
+                None => (Ops::WRITEV, opcode::Writev::new(file, spans, count).offset(at).build()),
+            }
         }
         Op::Sync { file, kind } => {
             let flags = match kind {
@@ -136,7 +163,7 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         Op::Cancel { target } => (Ops::ASYNC_CANCEL, opcode::AsyncCancel::new(target.0).build()),
         // `IORING_OP_STATX` goes to a kernel worker and needs a second buffer, `fstat` and
         // `fstatat` do not. No ring reads directories, seeks, or locks. What is opened once more
-        // goes by a path of its own.
+        // goes by a path of its own, and memory is registered by a call, see `regions`.
         Op::Stat { .. }
         | Op::OpenDirect { .. }
         | Op::Geometry { .. }
@@ -145,7 +172,9 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd) -> Option<squeue::Entry> {
         | Op::List { .. }
         | Op::Seek { .. }
         | Op::Lock { .. }
-        | Op::Unlock { .. } => return None,
+        | Op::Unlock { .. }
+        | Op::Register { .. }
+        | Op::Unregister { .. } => return None,
     };
     ops.contains(needs).then_some(entry)
 }

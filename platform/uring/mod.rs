@@ -34,6 +34,7 @@
 
 mod doorbell;
 mod entry;
+mod regions;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use std::sync::Arc;
 
 use self::doorbell::Bell;
 use self::entry::{Ops, encode};
+use self::regions::Regions;
 use crate::unix::{Files, close_copies};
 use crate::{
     Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
@@ -68,6 +70,8 @@ pub struct Uring {
     root: RawFd,
     /// What the kernel's ring executes; the rest is called directly.
     ops: Ops,
+    /// The memory that the kernel knows ahead.
+    regions: Regions,
     /// Completions of direct calls.
     made: VecDeque<Cqe>,
     /// Entries pushed and not reaped.
@@ -164,8 +168,13 @@ impl Uring {
     /// As [`Ring::push`].
     #[cold]
     unsafe fn make(&mut self, sqe: &Sqe) {
-        // SAFETY: the caller's promise covers the call.
-        let result = unsafe { self.files.call(&sqe.op) };
+        let result = match sqe.op {
+            // SAFETY: the caller's promise.
+            Op::Register { region, span } => unsafe { self.register(region, span) },
+            Op::Unregister { region } => self.unregister(region),
+            // SAFETY: the caller's promise covers the call.
+            ref op => unsafe { self.files.call(op) },
+        };
         self.made.push_back(Cqe { tag: sqe.tag, result });
         self.live += 1;
         self.bell.set_made(true);
@@ -225,7 +234,8 @@ unsafe impl Ring for Uring {
         if self.live >= self.limits.in_flight {
             return Err(Full);
         }
-        let Some(entry) = encode(&sqe.op, self.ops, self.root) else {
+        let place = self.regions.place(sqe.region);
+        let Some(entry) = encode(&sqe.op, self.ops, self.root, place) else {
             // SAFETY: the caller's promise, handed on.
             unsafe { self.make(sqe) };
             return Ok(());
@@ -241,6 +251,7 @@ unsafe impl Ring for Uring {
             return Err(Full);
         }
         self.live += 1;
+        self.regions.used += u64::from(place.is_some());
         Ok(())
     }
 
@@ -249,17 +260,19 @@ unsafe impl Ring for Uring {
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
         let room = room.min(self.room.saturating_sub(queue.len())).min(sqes.len());
-        let mut pushed = 0;
+        let (mut pushed, mut fixed) = (0, 0);
         let reads = self.ops.contains(Ops::READ);
         for sqe in &sqes[..room] {
+            let place = self.regions.place(sqe.region);
             let entry = match sqe.op {
                 // Most are reads: what need not be asked for each of them is not.
-                Op::Read { file, at, span } if reads => entry::read(file, at, span),
-                ref op => match encode(op, self.ops, self.root) {
+                Op::Read { file, at, span } if reads => entry::read(file, at, span, place),
+                ref op => match encode(op, self.ops, self.root, place) {
                     Some(entry) => entry,
                     None => break,
                 },
             };
+            fixed += u64::from(place.is_some());
             // SAFETY: as in `push`.
             if unsafe { queue.push(&entry.user_data(sqe.tag.0)) }.is_err() {
                 break;
@@ -270,6 +283,7 @@ unsafe impl Ring for Uring {
         #[expect(clippy::cast_possible_truncation, reason = "at most the room, a `u32`")]
         let live = pushed as u32;
         self.live += live;
+        self.regions.used += fixed;
         if let Some(sqe) = sqes.get(pushed)
             && pushed < room
         {
@@ -372,6 +386,10 @@ unsafe impl Ring for Uring {
         close_copies(files);
         // Unmaps the child's view of the queues, and closes its copies of the descriptors.
         drop(self);
+    }
+
+    fn fixed(&self) -> u64 {
+        self.regions.used
     }
 
     fn report(&self) -> Report {

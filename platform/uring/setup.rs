@@ -28,6 +28,7 @@ use io_uring::{IoUring, Probe};
 
 use super::doorbell::Bell;
 use super::entry::{CODES, Ops};
+use super::regions::Regions;
 use super::{Uring, code};
 use crate::unix::{Files, limits};
 use crate::{Errno, Report, Ring, Setup, SetupError};
@@ -259,10 +260,10 @@ pub(super) fn assemble(
     for (op, code, since) in CODES {
         if !able.ops.contains(op) {
             let name = names_of(op);
-            refused.push((
-                format!("opcode {name} ({code}, Linux {since}): done by a direct call"),
-                Errno::INVAL,
-            ));
+            let fixed = Ops::READV_FIXED | Ops::WRITEV_FIXED;
+            let instead = if fixed.contains(op) { "as a plain vector" } else { "by a direct call" };
+            let what = format!("opcode {name} ({code}, Linux {since}): done {instead}");
+            refused.push((what, Errno::INVAL));
         }
     }
     let mut chosen = vec![
@@ -283,6 +284,7 @@ pub(super) fn assemble(
         files,
         root,
         ops: able.ops,
+        regions: Regions::default(),
         made: VecDeque::with_capacity(16),
         live: 0,
         room: sq as usize - 1,

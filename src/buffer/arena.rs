@@ -8,9 +8,12 @@ use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::sync::Arc;
 
+use littoral_platform::{Region, Span};
+
 use super::Buffer;
 use super::free::{Free, Link};
 use super::raw::Header;
+use super::regions::Regions;
 
 /// Pages are what direct I/O and the kernel's registration want.
 const ALIGN: usize = 4096;
@@ -111,6 +114,7 @@ struct Class {
     base: NonNull<u8>,
     layout: Layout,
     places: Box<[Place]>,
+    regions: Regions,
     free: Free,
     misses: AtomicU64,
 }
@@ -232,6 +236,11 @@ impl Arena {
         larger.iter().find_map(|class| class.take(len)).ok_or(TakeError::Empty { len })
     }
 
+    /// The pieces that a ring may be told of, each with its memory.
+    pub(crate) fn regions(&self) -> impl Iterator<Item = (Region, Span)> {
+        self.0.classes.iter().flat_map(|class| class.regions())
+    }
+
     /// How many buffers that may serve `len` bytes are free.
     #[must_use]
     pub fn free(&self, len: usize) -> usize {
@@ -263,14 +272,25 @@ impl Class {
         // SAFETY: the layout is not empty.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) });
         let Some(base) = base else { handle_alloc_error(layout) };
+        let regions = Regions::new(count as usize, stride, Region::BYTES_MAX);
+        let allocation = base.as_ptr().addr();
         let place = |index| Place {
-            header: Header::new(base.as_ptr().addr(), true, release_place),
+            header: Header::new(allocation, true, release_place)
+                .in_region(regions.of(index as usize)),
             index,
             link: Link::new(index, count),
             class: AtomicPtr::default(),
         };
         let places = (0..count).map(place).collect();
-        Class { size, stride, base, layout, places, free, misses: AtomicU64::new(0) }
+        Class { size, stride, base, layout, places, regions, free, misses: AtomicU64::new(0) }
+    }
+
+    fn regions(&self) -> impl Iterator<Item = (Region, Span)> {
+        self.regions.pieces(self.places.len()).map(|(region, first, count)| {
+            // SAFETY: `first` is below the class's count, for which `base` has memory.
+            let start = unsafe { self.base.add(first * self.stride) };
+            (region, Span { ptr: start.as_ptr(), len: count * self.stride })
+        })
     }
 
     fn link(&self, index: u32) -> &Link {

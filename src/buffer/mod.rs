@@ -10,6 +10,7 @@
 mod arena;
 mod free;
 mod raw;
+mod regions;
 mod shared;
 mod unique;
 mod vector;

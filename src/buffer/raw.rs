@@ -16,6 +16,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 
+use littoral_platform::Region;
+
 /// Counts the holders of a piece of memory.
 #[repr(C)]
 pub(super) struct Header {
@@ -25,6 +27,8 @@ pub(super) struct Header {
     allocation: usize,
     /// Whether the memory was ours to write before it was frozen.
     was_buffer: bool,
+    /// The piece of an arena that the memory lies in, which a ring may have been told of.
+    region: Region,
     /// Called once, when the last holder goes.
     ///
     /// SAFETY of the call: the pointer is the header's own, and nobody uses the memory any more.
@@ -37,7 +41,13 @@ impl Header {
         was_buffer: bool,
         release: unsafe fn(NonNull<Header>),
     ) -> Header {
-        Header { holders: AtomicUsize::new(1), allocation, was_buffer, release }
+        let region = Region::NONE;
+        Header { holders: AtomicUsize::new(1), allocation, was_buffer, region, release }
+    }
+
+    /// In an arena's piece.
+    pub(super) const fn in_region(self, region: Region) -> Header {
+        Header { region, ..self }
     }
 
     /// One holder more.
@@ -55,6 +65,12 @@ impl Header {
     /// See the field.
     pub(super) fn allocation(&self) -> usize {
         self.allocation
+    }
+
+    /// See the field.
+    #[inline]
+    pub(super) fn region(&self) -> Region {
+        self.region
     }
 
     /// Makes a header whose holders are all gone ready for its next one.

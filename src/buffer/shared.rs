@@ -8,7 +8,7 @@ use core::ops::{Bound, RangeBounds};
 use core::ptr::NonNull;
 use core::slice;
 
-use littoral_platform::Span;
+use littoral_platform::{Region, Span};
 
 use super::Buffer;
 use super::raw::{Header, Owned, let_go, own};
@@ -151,6 +151,12 @@ impl Shared {
     /// For the platform to read from.
     pub(crate) fn span(&self) -> Span {
         Span { ptr: self.ptr.as_ptr(), len: self.len }
+    }
+
+    /// As [`Buffer::region`].
+    pub(crate) fn region(&self) -> Region {
+        // SAFETY: `self` holds a claim on the header.
+        self.header.map_or(Region::NONE, |h| unsafe { h.as_ref() }.region())
     }
 
     /// As [`Buffer::allocation`]; static memory has an allocation of its own each.

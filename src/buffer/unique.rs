@@ -8,7 +8,7 @@ use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 use core::slice;
 
-use littoral_platform::Span;
+use littoral_platform::{Region, Span};
 
 use super::Shared;
 use super::raw::{Header, allocate, let_go, own};
@@ -124,6 +124,13 @@ impl Buffer {
     pub(crate) fn allocation(&self) -> usize {
         // SAFETY: `self` holds a claim on the header.
         unsafe { self.header.as_ref() }.allocation()
+    }
+
+    /// The piece of an arena that the bytes lie in.
+    #[inline]
+    pub(crate) fn region(&self) -> Region {
+        // SAFETY: `self` holds a claim on the header.
+        unsafe { self.header.as_ref() }.region()
     }
 
     /// States that the platform initialised the first `len` bytes.

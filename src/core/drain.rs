@@ -55,8 +55,11 @@ impl Core {
         self.delivered.store(state.delivered, core::sync::atomic::Ordering::Release);
         let direct = state.direct.take();
         if let Some(ring) = state.ring.take() {
+            state.statistics.fixed = ring.fixed();
             state.leftovers.push(Leftover::Ring(ring));
         }
+        let arenas = state.registry.clear();
+        state.leftovers.extend(arenas.into_iter().map(Leftover::Arena));
         self.leave(state);
         if is_ours {
             if self.lock().polled > 0 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use littoral_platform::{Errno, Geometry, Handle, Listed, Name, Stat};
 
 use super::locking::{Locking, Nap};
+use super::registered::{Registered, Registering};
 use super::writev::{Part, Parts};
 use crate::{Buffer, OpenOptions, Shared, Vector};
 
@@ -24,6 +25,7 @@ pub(crate) enum Held {
     Stat(Box<Stat>),
     Naming(Box<Naming>),
     Locking(Box<Locking>),
+    Registering(Box<Registering>),
 }
 
 /// The business of an operation on a name.
@@ -132,19 +134,29 @@ impl Parts for Held {
             Held::Read(_) | Held::Write(_) => 1,
             Held::ReadMany(buffers) => buffers.len(),
             Held::WriteMany(vector) => vector.parts().len(),
-            Held::Nothing | Held::Stat(_) | Held::Naming(_) | Held::Locking(_) => 0,
+            Held::Nothing
+            | Held::Stat(_)
+            | Held::Naming(_)
+            | Held::Locking(_)
+            | Held::Registering(_) => 0,
         }
     }
 
     fn part(&self, index: usize) -> Part {
-        let of_buffer = |b: &Buffer| Part { span: b.span(), allocation: b.allocation() };
-        let of_shared = |s: &Shared| Part { span: s.span(), allocation: s.allocation() };
+        let of_buffer =
+            |b: &Buffer| Part { span: b.span(), allocation: b.allocation(), region: b.region() };
+        let of_shared =
+            |s: &Shared| Part { span: s.span(), allocation: s.allocation(), region: s.region() };
         match self {
             Held::Read(buffer) => of_buffer(buffer),
             Held::ReadMany(buffers) => of_buffer(&buffers[index]),
             Held::Write(shared) => of_shared(shared),
             Held::WriteMany(vector) => of_shared(&vector.parts()[index]),
-            Held::Nothing | Held::Stat(_) | Held::Naming(_) | Held::Locking(_) => {
+            Held::Nothing
+            | Held::Stat(_)
+            | Held::Naming(_)
+            | Held::Locking(_)
+            | Held::Registering(_) => {
                 unreachable!("no parts were counted")
             }
         }
@@ -181,6 +193,8 @@ pub(crate) enum Value {
     List(Vec<Listed>),
     /// One more user of that file, who must let go of it.
     File(Opened),
+    /// One more user of what was registered, as above.
+    Registered(Box<Registered>),
 }
 
 impl Value {

@@ -347,15 +347,21 @@ impl State {
     /// Waits out an answer that somebody else's lock is in the way; false if patience is over, or
     /// its end was asked for meanwhile. Also for an open, where being open is the lock.
     pub(crate) fn sleep(&mut self, slot: u32) -> bool {
+        self.sleep_within(slot, self.config.lock_patience)
+    }
+
+    /// As [`State::sleep`], for so long at most since the first time.
+    pub(crate) fn sleep_within(&mut self, slot: u32, patience: Duration) -> bool {
         if self.slots[slot].cancelled {
             return false;
         }
         let now = self.clock.monotonic_nanos();
-        let patience = nanos(self.config.lock_patience);
+        let patience = nanos(patience);
         let nap = match &mut self.slots[slot].held {
             Held::Locking(locking) => &mut locking.nap,
             Held::Naming(naming) => &mut naming.nap,
-            _ => unreachable!("only these two wait for a lock"),
+            Held::Registering(registering) => &mut registering.nap,
+            _ => unreachable!("only these wait for what somebody else has"),
         };
         let first = Nap { due: 0, deadline: now.saturating_add(patience), sleep: SLEEP_FIRST };
         let nap = nap.get_or_insert(first);
@@ -375,6 +381,7 @@ impl State {
         match &self.slots[slot].held {
             Held::Locking(locking) => locking.nap,
             Held::Naming(naming) => naming.nap,
+            Held::Registering(registering) => registering.nap,
             _ => None,
         }
     }
@@ -476,6 +483,7 @@ impl State {
             }
             match &self.slots[slot].held {
                 Held::Naming(naming) if naming.opened.is_none() => self.open_again(slot),
+                Held::Registering(_) => self.requeue(slot),
                 _ => self.try_to_lock(slot),
             }
         }

@@ -35,6 +35,7 @@ mod policy;
 mod polled;
 mod push;
 mod reap;
+mod registered;
 mod space;
 mod state;
 mod step;
@@ -55,6 +56,7 @@ use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 pub(crate) use events::tell_start_failed;
 use events::{Event, Teller};
 pub(crate) use held::{Held, Naming, Opened, Value};
+pub(crate) use registered::Registered;
 pub(crate) use state::handle_closed;
 pub(crate) use table::{Callback, Key};
 
@@ -202,7 +204,19 @@ impl Core {
         let state = self.lock();
         let (alive, in_flight) = (u64::from(state.alive), u64::from(state.in_flight));
         let queued = (state.queue.len() + state.outbox.len() + state.batches.len()) as u64;
-        Statistics { alive, in_flight, queued, ..state.statistics }
+        let registered = state.registry.bytes;
+        let fixed = state.ring.as_ref().map_or(state.statistics.fixed, |ring| ring.fixed());
+        Statistics { alive, in_flight, queued, registered, fixed, ..state.statistics }
+    }
+
+    /// What the platform chose and refused, memory included.
+    pub(crate) fn capabilities(&self) -> Report {
+        let refused = self.lock().registry.refused;
+        let mut report = self.report.clone();
+        if let Some((bytes, code)) = refused {
+            report.refused.push((format!("registering {bytes} bytes of arenas"), code));
+        }
+        report
     }
 
     // For `Completion`.

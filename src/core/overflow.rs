@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use littoral_platform::Handle;
+use littoral_platform::{Handle, Region};
 
 /// What can be pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Item {
     Cancel(u32),
     /// A close of a file's handle; `None` closes a handle nobody waits for.
     Close(Option<u32>, Handle),
+    /// Has the ring forget memory.
+    Unregister(Region),
 }
 
 /// The queues of one ring.

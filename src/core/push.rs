@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use littoral_platform::{
-    Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Sqe, Stat, SyncKind,
-    Tag,
+    Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Region, Sqe, Stat,
+    SyncKind, Tag,
 };
 
 use super::held::{Held, Naming};
@@ -21,12 +21,14 @@ pub(crate) enum Tagged {
     Slot { slot: u32, entry: u32 },
     Cancel,
     Close { file: u32 },
+    Unregister { region: u32 },
     Unknown,
 }
 
 const ENTRY_MASK: u32 = (1 << 30) - 1;
 const CANCEL: u64 = 1 << 62;
 const CLOSE: u64 = 2 << 62;
+const UNREGISTER: u64 = 3 << 62;
 
 impl Tagged {
     pub(crate) fn of(tag: Tag) -> Tagged {
@@ -36,6 +38,8 @@ impl Tagged {
             0 => Tagged::Slot { slot: index, entry: entry.expect("masked") },
             1 => Tagged::Cancel,
             2 => Tagged::Close { file: index },
+            // The ring's own tags are among these.
+            3 if index < NONE - 1 => Tagged::Unregister { region: index },
             _ => Tagged::Unknown,
         }
     }
@@ -173,18 +177,24 @@ impl State {
                 // reaped. How many entries were pushed before each does.
                 let number = self.statistics.pushed & u64::from(ENTRY_MASK);
                 let tag = Tag(CLOSE | number << 32 | u64::from(file.unwrap_or(NONE)));
-                Some(Sqe { tag, op: Op::Close { file: handle } })
+                Some(Sqe::new(tag, Op::Close { file: handle }))
             }
             Item::Cancel(target) => {
                 let slot = &self.slots[target];
                 let target = (slot.stage == Stage::Pushed).then(|| slot_tag(target, slot))?;
-                Some(Sqe { tag: Tag(CANCEL | target.0), op: Op::Cancel { target } })
+                Some(Sqe::new(Tag(CANCEL | target.0), Op::Cancel { target }))
+            }
+            Item::Unregister(region) => {
+                let number = self.statistics.pushed & u64::from(ENTRY_MASK);
+                let tag = Tag(UNREGISTER | number << 32 | u64::from(region.0));
+                Some(Sqe::new(tag, Op::Unregister { region }))
             }
             Item::Slot(index) => {
+                self.slots[index].region = Region::NONE;
                 let op = self.operation_entry(index)?;
                 let slot = &mut self.slots[index];
                 slot.entry = slot.entry.wrapping_add(1);
-                Some(Sqe { tag: slot_tag(index, slot), op })
+                Some(Sqe { tag: slot_tag(index, slot), op, region: slot.region })
             }
         }
     }
@@ -212,6 +222,7 @@ impl State {
                 self.unlock_turn(index);
                 None
             }
+            (Operation::Register, _) => self.register_entry(index),
             (Operation::Allocate, _) => {
                 let (file, at, len) = (slot.file, slot.at, slot.total);
                 Some(Op::Allocate { file: self.handle(file, true), at, len })
@@ -254,7 +265,7 @@ impl State {
             }
             cursor = self.slots[member].cursor;
         }
-        let bytes = call.bytes();
+        let (bytes, region) = (call.bytes(), call.region());
         let slot = &self.slots[head];
         let (file, lane, at) = (slot.file, slot.lane, slot.position() - back);
         let file = self.handle_of(file, lane, write);
@@ -265,7 +276,7 @@ impl State {
             (many, true) => Op::Writev { file, at, spans: many.as_ptr(), count: count(many.len()) },
         };
         let slot = &mut self.slots[head];
-        slot.asked = bytes;
+        (slot.asked, slot.region) = (bytes, region);
         slot.spans = spans;
         op
     }
@@ -390,6 +401,9 @@ mod tests {
         assert_eq!(Tagged::of(Tag(5 << 32 | 7)), Tagged::Slot { slot: 7, entry: 5 });
         assert_eq!(Tagged::of(Tag(CANCEL | 5 << 32 | 7)), Tagged::Cancel);
         assert_eq!(Tagged::of(Tag(CLOSE | 9 << 32 | 3)), Tagged::Close { file: 3 });
+        let unregister = Tagged::Unregister { region: 3 };
+        assert_eq!(Tagged::of(Tag(UNREGISTER | 9 << 32 | 3)), unregister);
         assert_eq!(Tagged::of(Tag(u64::MAX)), Tagged::Unknown);
+        assert_eq!(Tagged::of(Tag(u64::MAX - 1)), Tagged::Unknown);
     }
 }

@@ -1,6 +1,6 @@
 //! From the ring's completions to ends, continuations and next phases.
 
-use littoral_platform::{Cqe, Errno, Tag};
+use littoral_platform::{Cqe, Errno, Region, Tag};
 
 use super::events::Event;
 use super::held::Value;
@@ -39,8 +39,8 @@ impl State {
 
     pub(crate) fn complete(&mut self, cqe: Cqe) {
         use Operation::{
-            Allocate, Metadata, Pread, Preadv, PunchHole, Pwrite, Pwritev, SeekData, SeekHole,
-            Size, Sync, Truncate, ZeroRange,
+            Allocate, Metadata, Pread, Preadv, PunchHole, Pwrite, Pwritev, Register, SeekData,
+            SeekHole, Size, Sync, Truncate, ZeroRange,
         };
         let slot = match Tagged::of(cqe.tag) {
             Tagged::Slot { slot, entry } => {
@@ -54,7 +54,9 @@ impl State {
                 slot
             }
             // These have no slot whose generation would tell.
-            Tagged::Cancel | Tagged::Close { .. } if !self.come_back(cqe.tag) => {
+            Tagged::Cancel | Tagged::Close { .. } | Tagged::Unregister { .. }
+                if !self.come_back(cqe.tag) =>
+            {
                 self.stale(cqe.tag);
                 return;
             }
@@ -67,6 +69,11 @@ impl State {
                 if file != NONE {
                     self.handle_closed(file, cqe.result);
                 }
+                return;
+            }
+            Tagged::Unregister { region } => {
+                self.in_flight -= 1;
+                self.unregistered(Region(region), cqe.result);
                 return;
             }
             Tagged::Unknown => {
@@ -91,6 +98,7 @@ impl State {
             (Sync, _) | (_, Phase::Flush) => self.flushed(slot, cqe.result),
             (Pread | Preadv, Phase::AtEnd) => self.end_known(slot, cqe.result),
             (Pread | Preadv | Pwrite | Pwritev, _) => self.transferred(slot, cqe.result),
+            (Register, _) => self.registered(slot, cqe.result),
             (Size, _) => self.ended(slot, cqe.result.map(Value::Size)),
             (Truncate | Allocate, _) => self.ended(slot, cqe.result.map(|_| Value::Unit)),
             (PunchHole | ZeroRange, _) => self.zeroed(slot, cqe.result),

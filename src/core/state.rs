@@ -16,10 +16,11 @@ use super::held::{Held, Opened, Value};
 use super::locking::Naps;
 use super::overflow::Queue;
 use super::poison::Poisons;
+use super::registered::Registry;
 use super::straight::STRAIGHT_MAX;
 use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
 use super::thread::Thread;
-use crate::{Config, Error, ErrorKind, Operation, Statistics};
+use crate::{Arena, Config, Error, ErrorKind, Operation, Statistics};
 
 /// Entries that are handed to the ring in one call.
 const OUTBOX: usize = 256;
@@ -37,6 +38,7 @@ pub(crate) enum Leftover {
     Outcome(Result<Value, Error>),
     Notify(Notify),
     Ring(Box<dyn Ring>),
+    Arena(Arena),
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts, not one state")]
@@ -57,6 +59,8 @@ pub(crate) struct State {
     /// What makes their names others than those of another driver.
     pub(crate) salt: u64,
     pub(crate) queue: Queue,
+    /// The memory that the ring knows ahead.
+    pub(crate) registry: Registry,
     /// Those who wait for somebody else's lock.
     pub(crate) naps: Naps,
     pub(crate) clock: Arc<dyn Clock>,
@@ -151,6 +155,7 @@ impl State {
             slots: Table::default(),
             files: Files::default(),
             queue: Queue::default(),
+            registry: Registry::default(),
             naps: Naps::default(),
             batches: Batches::default(),
             groups: Groups::new(),
@@ -293,10 +298,13 @@ impl State {
             Held::Naming(naming) if is_notable(slot.operation) => Some(Arc::clone(&naming.name)),
             _ => None,
         };
+        let (operation, file) = (slot.operation, slot.file);
         if !matches!(held, Held::Nothing) {
+            if let Held::Registering(registering) = &held {
+                self.undo_registering(registering);
+            }
             self.leftovers.push(Leftover::Held(held));
         }
-        let (operation, file) = (slot.operation, slot.file);
         match &outcome {
             Err(error) => self.events.note(|| Event::Failed(error.clone())),
             Ok(_) if is_notable(operation) => {
@@ -308,6 +316,7 @@ impl State {
         // A sync that never ran has lost nothing.
         let nothing_lost = operation == Operation::Sync
             && outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+        let slot = &mut self.slots[index];
         let sequence = slot.sequence;
         let failure = match &outcome {
             Err(error) if is_covered(operation) && !nothing_lost => Some(error.clone()),
@@ -405,6 +414,8 @@ impl State {
         if let Some(outcome) = slot.outcome.take() {
             if let Ok(Value::File(opened)) = &outcome {
                 self.drop_handle(opened);
+            } else if let Ok(Value::Registered(registered)) = &outcome {
+                self.unregister(&registered.regions);
             } else if outcome.is_err() && slot.file != NONE && !self.is_told_by_group(index) {
                 self.take_failure(index, false);
             }

@@ -38,7 +38,7 @@ impl Core {
     pub(crate) fn pread(&self, opened: &Opened, at: u64, into: Buffer) -> Result<Key> {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let span = into.span();
+        let (span, region) = (into.span(), into.region());
         if (state.queue.road > 0 || state.open_road())
             && at <= state.straight_at_max
             && span.len.wrapping_sub(1) < state.straight_len_max
@@ -62,7 +62,7 @@ impl Core {
             core::mem::forget(core::mem::replace(&mut slot.held, Held::Read(into)));
             let key = Key { slot: index, generation: slot.generation };
             let tag = slot_tag(index, slot);
-            state.outbox.push(Sqe { tag, op: Op::Read { file: handle, at, span } });
+            state.outbox.push(Sqe { tag, op: Op::Read { file: handle, at, span }, region });
             state.queue.road -= 1;
             state.alive += 1;
             state.unfinished += 1;

@@ -4,7 +4,7 @@ use core::ops::{Index, IndexMut};
 use core::task::Waker;
 use std::sync::Arc;
 
-use littoral_platform::{Span, SyncKind};
+use littoral_platform::{Region, Span, SyncKind};
 
 use super::Core;
 use super::apart::Lane;
@@ -131,6 +131,8 @@ pub(crate) struct Slot {
     pub(crate) held: Held,
     /// The array of spans in the ring. Stays with the slot, so that it is allocated once.
     pub(crate) spans: Vec<Span>,
+    /// In which one region all of them lie.
+    pub(crate) region: Region,
     pub(crate) outcome: Option<Result<Value, Error>>,
     pub(crate) notify: Notify,
 }
@@ -168,6 +170,7 @@ impl Slot {
             chain_bytes: 0,
             held: Held::Nothing,
             spans: Vec::new(),
+            region: Region::NONE,
             outcome: None,
             notify: Notify::Nobody,
         }

@@ -8,7 +8,7 @@
 //! call is two spans, of 3 and of 9 bytes. The ring answers 5. The cursor moves to part 2, offset
 //! 2, and the next call is one span of 3 + 4 = 7 bytes. The ring answers 7: done.
 
-use littoral_platform::Span;
+use littoral_platform::{Region, Span};
 
 /// One buffer of a transfer.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Part {
     pub(crate) span: Span,
     /// Which allocation it lies in: one span may cover neighbours in the same one only.
     pub(crate) allocation: usize,
+    /// The piece of an arena that it lies in.
+    pub(crate) region: Region,
 }
 
 /// A list of parts, by index, so that nobody has to collect them.
@@ -68,6 +70,8 @@ pub(crate) struct Gather<'a> {
     bytes_left: usize,
     bytes: u64,
     last_allocation: usize,
+    /// In which one all of the spans lie; `None` before the first.
+    region: Option<Region>,
 }
 
 impl<'a> Gather<'a> {
@@ -75,20 +79,36 @@ impl<'a> Gather<'a> {
     pub(crate) fn new(spans: &'a mut Vec<Span>, spans_max: usize, bytes_max: usize) -> Self {
         debug_assert!(spans_max > 0 && bytes_max > 0);
         spans.clear();
-        Gather { spans, spans_left: spans_max, bytes_left: bytes_max, bytes: 0, last_allocation: 0 }
+        Gather {
+            spans,
+            spans_left: spans_max,
+            bytes_left: bytes_max,
+            bytes: 0,
+            last_allocation: 0,
+            region: None,
+        }
     }
 
     /// Adds what follows `cursor`; false if the call is full before the parts end.
     pub(crate) fn add(&mut self, parts: &impl Parts, cursor: Cursor) -> bool {
         let Cursor { part: first, mut offset } = cursor;
         for index in first..parts.count() {
-            let Part { span, allocation } = parts.part(index);
+            let Part { span, allocation, region } = parts.part(index);
             let rest = Span { ptr: span.ptr.wrapping_add(offset), len: span.len - offset };
             offset = 0;
             if rest.len == 0 {
                 continue;
             }
-            if !self.add_span(rest, allocation) {
+            let bytes = self.bytes;
+            let all = self.add_span(rest, allocation);
+            if self.bytes > bytes {
+                let known = self.region.get_or_insert(region);
+                if *known != region {
+                    // A call names one region, or none.
+                    *known = Region::NONE;
+                }
+            }
+            if !all {
                 return false;
             }
         }
@@ -119,6 +139,11 @@ impl<'a> Gather<'a> {
         len == span.len
     }
 
+    /// The one region that all of the call lies in.
+    pub(crate) fn region(&self) -> Region {
+        self.region.unwrap_or(Region::NONE)
+    }
+
     /// Bytes of the call.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -138,7 +163,11 @@ mod tests {
 
         fn part(&self, index: usize) -> Part {
             let (at, len) = self[index];
-            Part { span: Span { ptr: core::ptr::without_provenance_mut(at), len }, allocation: 1 }
+            Part {
+                span: Span { ptr: core::ptr::without_provenance_mut(at), len },
+                allocation: 1,
+                region: Region::NONE,
+            }
         }
     }
 
@@ -171,7 +200,7 @@ mod tests {
             }
             fn part(&self, index: usize) -> Part {
                 let ptr = core::ptr::without_provenance_mut(4096 + 8 * index);
-                Part { span: Span { ptr, len: 8 }, allocation: index }
+                Part { span: Span { ptr, len: 8 }, allocation: index, region: Region::NONE }
             }
         }
         let mut spans = Vec::new();

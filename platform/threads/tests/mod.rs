@@ -76,7 +76,7 @@ fn bounded(
 
 fn push(ring: &mut Threads, tag: u64, op: Op) {
     // SAFETY: each test keeps what its operations point to until they were reaped.
-    unsafe { ring.push(&Sqe { tag: Tag(tag), op }) }.expect("room in the ring");
+    unsafe { ring.push(&Sqe::new(Tag(tag), op)) }.expect("room in the ring");
 }
 
 /// Submits and waits for the next completion.

@@ -58,7 +58,7 @@ fn no_more_is_in_flight_than_was_said() {
     assert_eq!(ring.unsubmitted(), 2);
     for op in [sync(file), Op::Size { file }] {
         // SAFETY: a refused entry; it points to no memory anyway.
-        assert_eq!(unsafe { ring.push(&Sqe { tag: Tag(9), op }) }, Err(Full));
+        assert_eq!(unsafe { ring.push(&Sqe::new(Tag(9), op)) }, Err(Full));
         assert_eq!(ring.submit(), Ok(()));
     }
     let mut seen = [next(ring), next(ring), next(ring)].map(|cqe| cqe.tag.0);

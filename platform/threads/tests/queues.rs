@@ -59,7 +59,7 @@ proptest! {
                         }
                         _ => Op::Size { file: Handle(0) },
                     };
-                    queues.push(Sqe { tag: Tag(tag), op });
+                    queues.push(Sqe::new(Tag(tag), op));
                     model.insert(tag, (op, Place::Pushed));
                 }
                 Act::Submit(count) => {

@@ -5,6 +5,7 @@ mod doorbell;
 mod ops;
 mod queues;
 mod refusals;
+mod regions;
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::Uring;
 use super::entry::Ops;
 use super::setup::{Able, Flags, assemble};
 use crate::unix::Files;
-use crate::{Cqe, Errno, Handle, Name, Op, OpenFlags, Ring, Setup, Span, Sqe, Tag};
+use crate::{Cqe, Errno, Handle, Name, Op, OpenFlags, Region, Ring, Setup, Span, Sqe, Tag};
 
 /// Longer than anything here takes, so that a lost wake-up fails and does not hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -50,7 +51,7 @@ fn both() -> [(Uring, TempDir); 2] {
 
 fn push(ring: &mut Uring, tag: u64, op: Op) {
     // SAFETY: each test keeps what its operations point to until they were reaped.
-    unsafe { ring.push(&Sqe { tag: Tag(tag), op }) }.expect("room in the ring");
+    unsafe { ring.push(&Sqe::new(Tag(tag), op)) }.expect("room in the ring");
 }
 
 /// Submits and waits for the next completion.

@@ -13,7 +13,7 @@ fn push_refuses_what_the_submission_queue_cannot_hold() {
     let read = Op::Read { file, at: 0, span: span(&mut []) };
     let mut taken = 0;
     // SAFETY: the span is empty and the file open.
-    while unsafe { ring.push(&Sqe { tag: Tag(taken), op: read }) } == Ok(()) {
+    while unsafe { ring.push(&Sqe::new(Tag(taken), read)) } == Ok(()) {
         taken += 1;
     }
     assert_eq!(taken, 255, "all but the doorbell's entry");
@@ -41,7 +41,7 @@ fn in_flight_never_exceeds_what_the_completion_queue_holds() {
     }
     for op in [flush(file), Op::Size { file }] {
         // SAFETY: a refused entry; it points to no memory anyway.
-        assert_eq!(unsafe { ring.push(&Sqe { tag: Tag(99), op }) }, Err(Full));
+        assert_eq!(unsafe { ring.push(&Sqe::new(Tag(99), op)) }, Err(Full));
     }
     let mut seen: Vec<u64> = (0..in_flight).map(|_| next(&mut ring).tag.0).collect();
     seen.sort_unstable();

@@ -59,7 +59,7 @@ impl Bench {
         let ring = &mut self.d.ring;
         for op in ops {
             // SAFETY: everything is executed inside `submit`, below.
-            unsafe { ring.push(&Sqe { tag: Tag(0), op: *op }) }.expect("room");
+            unsafe { ring.push(&Sqe::new(Tag(0), *op)) }.expect("room");
         }
         ring.submit().expect("a ring that takes entries");
         for op in ops {

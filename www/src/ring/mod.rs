@@ -71,7 +71,7 @@ impl Driver {
         let tag = Tag(self.next);
         self.next += 1;
         // SAFETY: the caller's promise.
-        unsafe { self.ring.push(&Sqe { tag, op }) }.expect("room in the ring");
+        unsafe { self.ring.push(&Sqe::new(tag, op)) }.expect("room in the ring");
         tag
     }
 

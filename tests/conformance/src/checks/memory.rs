@@ -1,4 +1,4 @@
-//! B1 to B4: whose memory it is, and when.
+//! B1 to B3: whose memory it is, and when.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -21,7 +21,6 @@ family! {
     "B2" each_size_goes_home_to_its_own;
     "B3" an_owner_is_asked_once;
     "B3" an_owner_is_kept_until_the_end;
-    "B4" an_arena_serves_any_driver;
 }
 
 /// The types alone forbid the rest: see the crate's doctests that must not compile.
@@ -293,27 +292,5 @@ async fn an_owner_is_kept_until_the_end(ctx: &Ctx) -> Outcome {
     let _ = write.await;
     ctx.until("it is let go", || dropped.load(Relaxed) == 1).await?;
     ensure_eq!(dropped.load(Relaxed), 1);
-    Ok(())
-}
-
-async fn an_arena_serves_any_driver(ctx: &Ctx) -> Outcome {
-    let (one, first) = ctx.file(&Plan::default()).await?;
-    let (_two, second) = ctx.file(&Plan::default()).await?;
-    let arena = Arena::new(&[(512, 2), (100, 2)]);
-    let take = |len| arena.take(len).map_err(|none| Failure::new(none.to_string()));
-    let mut page = take(512)?;
-    page.extend_from_slice(&pattern(512, 7));
-    let page = page.freeze();
-    let writes = [first.pwrite(0, page.clone()), second.pwrite(0, page)];
-    for write in writes {
-        write.await?;
-    }
-    let found = second.pread(0, first.pread(0, take(512)?).await?).await?;
-    ensure_bytes(&found, &pattern(512, 7), "one buffer, two drivers")?;
-    drop(one);
-    let small = second.pread(500, take(100)?).await?;
-    ensure_bytes(&small, &pattern(512, 7)[500..], "a smaller one")?;
-    drop((found, small));
-    ensure_eq!((arena.free(512), arena.free(100)), (2, 4), "home");
     Ok(())
 }

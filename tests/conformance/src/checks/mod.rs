@@ -22,6 +22,7 @@ mod order;
 mod ordered;
 mod overflow;
 mod reads;
+mod registered;
 mod rename;
 mod space;
 mod steps;
@@ -75,6 +76,7 @@ const FAMILIES: &[&[Check]] = &[
     cancel_drop::CHECKS,
     errors::CHECKS,
     memory::CHECKS,
+    registered::CHECKS,
     clock::CHECKS,
     crash::CHECKS,
 ];

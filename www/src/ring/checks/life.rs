@@ -15,17 +15,17 @@ pub(super) async fn full_and_reaped_once() -> Outcome {
         for entry in 0..3 {
             let tag = Tag(100 + round * 3 + entry);
             // SAFETY: it points to nothing, and the file is open.
-            same("room", unsafe { ring.push(&Sqe { tag, op }) }.is_ok(), true)?;
+            same("room", unsafe { ring.push(&Sqe::new(tag, op)) }.is_ok(), true)?;
         }
         same("to submit", ring.unsubmitted(), 3)?;
         // SAFETY: as above.
-        let full = unsafe { ring.push(&Sqe { tag: Tag(0), op }) };
+        let full = unsafe { ring.push(&Sqe::new(Tag(0), op)) };
         same("full of pushed ones", full.is_err(), true)?;
         same("nothing before submit", ring.reap().is_some(), false)?;
         fine("submit", ring.submit())?;
         same("submitted", ring.unsubmitted(), 0)?;
         // SAFETY: as above.
-        let full = unsafe { ring.push(&Sqe { tag: Tag(0), op }) };
+        let full = unsafe { ring.push(&Sqe::new(Tag(0), op)) };
         same("full of finished ones", full.is_err(), true)?;
         let tags: Vec<u64> = std::iter::from_fn(|| ring.reap()).map(|cqe| cqe.tag.0).collect();
         let first = 100 + round * 3;
