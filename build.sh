@@ -25,8 +25,8 @@ case ${1:-} in
       exit 2
     }
     status=0
-    said=$(bash tests/harness/setup.sh "${@:2}" base web browser firefox gates \
-      oldest emulator) || status=$?
+    groups=(base web browser firefox gates bench oldest emulator)
+    said=$(bash tests/harness/setup.sh "${@:2}" "${groups[@]}") || status=$?
     case $status in
       0) echo "setup: ready" ;;
       *) echo "setup: missing: $(sed -n 's/^MISSING=//p' <<<"$said")" ;;

@@ -36,7 +36,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "tests/short_write_in_a_chain.rs",
     "tests/thread_exit.rs",
     "benches/src/instructions/bare.rs",
-    "benches/src/reference.rs",
+    "benches/src/sides/bare.rs",
 ];
 
 /// Where targets differ: the platforms, the one file that drives a platform's waiting, the

@@ -26,7 +26,7 @@ const FIELDS = [
 ];
 
 const NEEDS = {
-  native: ['base'],
+  native: ['base', 'gates', 'bench'],
   web: ['base', 'web', 'browser'],
   instructions: ['base', 'gates'],
 };
@@ -47,41 +47,60 @@ const MEASURE = {
 export const SIDES = Object.keys(NEEDS);
 
 /** Runs the benchmarks of one side; gives the closing line and the status. */
-export async function bench({ side, browser, strict }, report) {
+export async function bench(side, options, report) {
   const tools = await setup(NEEDS[side]);
-  const found = await MEASURE[side](tools, browser, report);
+  const found = await MEASURE[side](tools, options, report);
   for (const row of found) {
     const absent = FIELDS.filter((field) => !(field in row));
     if (absent.length > 0)
       throw new Error(`a row without ${absent.join(', ')}: ${JSON.stringify(row)}`);
     report.rows.push(row);
-    const { subject, reference, question, value, unit, ratio, low, high, target, outcome } = row;
-    const against = ratio === null ? '' : `, ${ratio} of ${reference}${interval(low, high)}`;
-    const judged = target === null ? '' : `, target ${target}: ${outcome}`;
-    say(`${question}: ${subject} ${value} ${unit}${against}${judged}`);
+    if (side !== 'native') tell(row);
   }
   const of = (outcome) => report.rows.filter((row) => row.outcome === outcome).length;
   const targets = report.rows.filter(({ target }) => target !== null).length;
   const [met, missed, inconclusive] = ['met', 'missed', 'inconclusive'].map(of);
   if (report.rows.length === 0) throw new Error('no benchmark reported anything');
   return {
-    status: strict && missed > 0 ? WRONG : 0,
+    status: options.strict && missed > 0 ? WRONG : 0,
     line:
       `bench ${side}: ${targets} targets, ${met} met, ${missed} missed, ` +
       `${inconclusive} inconclusive`,
   };
 }
 
-const interval = (low, high) => (low === null ? '' : ` [${low}, ${high}]`);
-
-async function rowsOf(path, args) {
-  const { status, lines } = await run(path, args, { capture: true });
-  if (status !== 0) throw new Error(`${path} ended with ${status}`);
-  return lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+/** One row, for a person. */
+function tell(row) {
+  const { subject, reference, question, value, unit, ratio, low, high, target, outcome } = row;
+  if (row.refused) {
+    say(`${question}: ${subject}: ${row.refused}`);
+    return;
+  }
+  const against = ratio === null ? '' : `, ${ratio} of ${reference}${interval(low, high)}`;
+  const judged = target === null ? '' : `, target ${target}: ${outcome}`;
+  say(`${question}: ${subject} ${value} ${unit}${against}${judged}`);
 }
 
-async function natively() {
-  return rowsOf(await program('littoral-benches', 'benches', { profile: 'release' }), []);
+const interval = (low, high) => (low === null ? '' : ` [${low}, ${high}]`);
+
+async function rowsOf(path, args, onRow = () => {}) {
+  const rows = [];
+  const onLine = (line) => {
+    if (!line.startsWith('{')) return;
+    rows.push(JSON.parse(line));
+    onRow(rows.at(-1));
+  };
+  const { status } = await run(path, args, { onLine });
+  if (status !== 0) throw new Error(`${path} ended with ${status}`);
+  return rows;
+}
+
+async function natively(tools, { only = [], peers = '', rounds = 15, quick, counts }) {
+  const path = await program('littoral-benches', 'native', { profile: 'measured' });
+  const args = ['--peers', peers, '--rounds', rounds, ...only.flatMap((text) => ['--only', text])];
+  if (quick) args.push('--quick');
+  if (!counts) args.push('--no-counts');
+  return rowsOf(path, args, tell);
 }
 
 /** What operations cost in instructions and system calls, beside what they may cost at most. */
@@ -106,7 +125,7 @@ const cost = ({ what, bytes, micros }) => ({
   raw: [],
 });
 
-async function inBrowser(tools, browser, report) {
+async function inBrowser(tools, { browser }, report) {
   await web(tools);
   const server = await serve({ folders: { '/': dist } });
   const bar = new Progress(`bench: ${browser}`);

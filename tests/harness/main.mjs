@@ -130,10 +130,16 @@ command('bench', 'measures against targets')
       .default('chromium'),
   )
   .option('--strict', 'a missed target is an error')
-  .action((side, { browser, strict = false }) =>
-    conclude(`bench ${side}`, `bench-${side}`, (report) =>
-      bench({ side, browser, strict }, report),
-    ),
+  .option('--only <texts...>', 'native: only workloads with one of these in their names')
+  .option('--peers <texts>', 'native: only peers with one of these in their names; - for none')
+  .addOption(
+    new Option('--rounds <number>', 'native: rounds of each workload').argParser(whole(3, 1000)),
+  )
+  .option('--quick', 'native: a look, not a judgement')
+  .option('--no-counts', 'native: without counting instructions and system calls')
+  .option('--write-tables', 'native: also writes docs/benchmarks.md and its charts')
+  .action((side, options) =>
+    conclude(`bench ${side}`, `bench-${side}`, (report) => bench(side, options, report)),
   );
 
 command('www', 'serves the page that runs the conformance checks live')

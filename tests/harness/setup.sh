@@ -4,11 +4,11 @@
 #   setup.sh [--check] GROUP...
 #
 # Groups: base (compiler, node, npm packages), web (wasm target, wasm-bindgen), browser and firefox
-# (the browsers themselves), gates (what counts instructions), oldest (the lowest Rust that is
-# promised, if rustup has it), and emulator (what boots another kernel). What the caller must know
-# goes to stdout as NAME=VALUE lines, talk goes to stderr. With --check nothing is changed. What is
-# missing and cannot be installed from here ends the script with status 3 and one line that says
-# what to install, as MISSING=… on stdout too.
+# (the browsers themselves), gates (what counts instructions), bench (what is measured beside),
+# oldest (the lowest Rust that is promised, if rustup has it), and emulator (what boots another
+# kernel). What the caller must know goes to stdout as NAME=VALUE lines, talk goes to stderr. With
+# --check nothing is changed. What is missing and cannot be installed from here ends the script with
+# status 3 and one line that says what to install, as MISSING=… on stdout too.
 #
 # Why caches are built aside and then renamed: a run may be killed at any time. A folder under its
 # final name is complete, anything else is rubbish and thrown away by the next run.
@@ -22,7 +22,7 @@ groups=()
 for word in "$@"; do
   case $word in
     --check) check=yes ;;
-    base | web | browser | firefox | gates | oldest | emulator) groups+=("$word") ;;
+    base | web | browser | firefox | gates | bench | oldest | emulator) groups+=("$word") ;;
     *)
       echo "setup.sh: unknown group: $word" >&2
       exit 2
@@ -171,7 +171,7 @@ oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$root/Cargo.toml")
 [[ -n $oldest ]] || missing "rust-version in Cargo.toml"
 
 packages=()
-for group in base browser firefox gates emulator; do
+for group in base browser firefox gates bench emulator; do
   if wants "$group"; then packages+=("$group"); fi
 done
 install_packages "${packages[@]}"

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use littoral_benches::callgrind::Cost;
 use serde::{Deserialize, Serialize};
 
-use crate::counted::{Cost, cost, word};
+use crate::counted::{cost, word};
 use crate::loops::{Loop, Operation, Side, Taken};
 
 /// Operations of the shorter of two runs, about.

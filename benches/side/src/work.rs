@@ -1,0 +1,186 @@
+//! A workload on its files: where each transfer goes, and what is there.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use fastrand::Rng;
+
+use crate::{Order, Workload, memory};
+
+/// Transfers whose places are made; after them it begins again. With 4 KiB each they fill 64 MiB,
+/// so that what is read stays in the page cache, however large the file is.
+const PLACES: usize = 16 * 1024;
+
+/// The unit in which contents are told apart.
+const PAGE: usize = 4096;
+
+/// Decides the places. One number for all sides, so that all do the same.
+const SEED: u64 = 1;
+
+/// Where a transfer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which file, from 0.
+    pub file: usize,
+    /// Bytes from its start.
+    pub at: u64,
+}
+
+/// A workload, its files and its places.
+pub struct Work {
+    /// What is to be done.
+    pub workload: Workload,
+    /// Where.
+    pub files: Vec<PathBuf>,
+    places: Vec<Place>,
+}
+
+impl Work {
+    /// Lays out the places.
+    ///
+    /// # Errors
+    /// Where a batch has not room enough in the files.
+    pub fn new(workload: Workload, files: Vec<PathBuf>) -> Result<Work> {
+        ensure!(files.len() == workload.files, "{} files for {workload:?}", files.len());
+        let places = places(&workload);
+        ensure!(places.len() >= workload.depth, "a batch is more than the files: {workload:?}");
+        Ok(Work { workload, files, places })
+    }
+
+    /// Batches that begin with the given one, for ever.
+    pub fn batches(&self, first: u64) -> impl Iterator<Item = &[Place]> {
+        let mut batches = self.places.chunks_exact(self.workload.depth).cycle();
+        let skipped = first % (self.places.len() / self.workload.depth) as u64;
+        for _ in 0..skipped {
+            batches.next();
+        }
+        batches
+    }
+
+    /// How many batches there are before places come again.
+    #[must_use]
+    pub fn distinct(&self) -> u64 {
+        (self.places.len() / self.workload.depth) as u64
+    }
+
+    /// The spans of every write of a batch, filled, and for ever: neighbours within their write
+    /// where the workload wants it.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Vec<&'static [u8]>> {
+        let Workload { depth, spans, bytes, contiguous, .. } = self.workload;
+        let fill = |(number, span): (usize, &'static mut [u8])| {
+            span.fill(u8::try_from(number % 251).expect("less than 251"));
+            &*span
+        };
+        let write = |_| {
+            if contiguous {
+                memory::neighbours(spans, bytes).enumerate().map(fill).collect()
+            } else {
+                memory::apart(spans, bytes).enumerate().map(fill).collect()
+            }
+        };
+        (0..depth).map(write).collect()
+    }
+
+    /// Makes the files: the bytes of every place, holes elsewhere; durable, and in the page cache
+    /// where the workload does not go past it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn prepare(&self) -> Result<()> {
+        let made: io::Result<Vec<File>> = self.files.iter().map(File::create_new).collect();
+        let made = made?;
+        let empty = self.workload.order == Order::Append;
+        for file in &made {
+            file.set_len(if empty { 0 } else { self.workload.file_bytes })?;
+        }
+        if !empty {
+            let mut sorted = self.places.clone();
+            // In order, so that the file system can lay them out together.
+            sorted.sort_unstable_by_key(|place| (place.file, place.at));
+            let mut page = vec![0; self.workload.transfer()];
+            for place in sorted {
+                page.fill(page_number(place.at));
+                made[place.file].write_all_at(&page, place.at)?;
+            }
+        }
+        for file in made {
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Cuts files that grow to nothing.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn rewind(&self) -> Result<()> {
+        if self.workload.order == Order::Append {
+            for path in &self.files {
+                let file = File::options().write(true).open(path)?;
+                file.set_len(0)?;
+                file.sync_all()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the bytes of a page at an offset are.
+#[must_use]
+pub fn page_number(at: u64) -> u8 {
+    (at / PAGE as u64 % 251) as u8
+}
+
+/// Whether a page is whole and the one that was asked for, by its first and last byte: reading all
+/// of it would measure memory.
+#[must_use]
+pub fn is_page(page: &[u8], at: u64, len: usize) -> bool {
+    let byte = page_number(at);
+    page.len() == len && page[0] == byte && page[len - 1] == byte
+}
+
+fn places(workload: &Workload) -> Vec<Place> {
+    let len = workload.transfer() as u64;
+    let (depth, files) = (workload.depth, workload.files);
+    let room = match workload.order {
+        Order::Append => usize::MAX,
+        _ => usize::try_from(workload.file_bytes / len).unwrap_or(usize::MAX),
+    };
+    let count = PLACES.max(depth).min(room.saturating_mul(files)) / depth * depth;
+    let mut random = Rng::with_seed(SEED);
+    // Number of the transfer in its file, in file order.
+    let each = count.div_ceil(files).min(room);
+    let numbers: Vec<u64> = match workload.order {
+        Order::Random | Order::Sorted => {
+            let mut drawn = random.choose_multiple(0..room.min(MANY), each);
+            random.shuffle(&mut drawn);
+            drawn.into_iter().map(|number| spread(number as u64, room)).collect()
+        }
+        Order::Sequential | Order::Alternating | Order::Append => (0..each as u64).collect(),
+    };
+    let mut places: Vec<Place> =
+        (0..count).map(|nth| Place { file: nth % files, at: numbers[nth / files] * len }).collect();
+    for batch in places.chunks_exact_mut(depth) {
+        match workload.order {
+            Order::Sorted => batch.sort_unstable_by_key(|place| (place.file, place.at)),
+            Order::Alternating => {
+                let every_other = |from: usize| batch.iter().skip(from).step_by(2).copied();
+                let apart: Vec<Place> = every_other(0).chain(every_other(1)).collect();
+                batch.copy_from_slice(&apart);
+            }
+            Order::Random | Order::Sequential | Order::Append => (),
+        }
+    }
+    places
+}
+
+/// Numbers to draw from at most: those of larger files are spread over them.
+const MANY: usize = 1 << 20;
+
+fn spread(number: u64, room: usize) -> u64 {
+    number * (room / room.min(MANY)) as u64
+}
