@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use littoral::{
-    Arena, Buffer, Completion, Config, File, Intent, Io, OpenOptions, Outcome, Shared, SyncKind,
-    Vector, Wait, start, wait,
+    Arena, Buffer, Completion, Config, DirectIo, File, Intent, Io, OpenOptions, Outcome, Shared,
+    SyncKind, Vector, Wait, start, wait,
 };
 use littoral_bench_side::{
     Direction, Lane, Lanes, Place, Refused, Side, Work, Workload, is_page, serve,
@@ -44,24 +44,23 @@ impl Side for Littoral {
             Durable::Intent => ", each with Intent::durable",
             Durable::No => "",
         };
-        format!("littoral, Config::new(){durable}")
+        let direct = if work.workload.direct { ", DirectIo::Required" } else { "" };
+        format!("littoral, Config::new(){direct}{durable}")
     }
 
     fn open(&self, work: &Work) -> Result<Lanes> {
         let workload = &work.workload;
-        if workload.direct {
-            return Refused::because("it does not open files for direct I/O yet");
-        }
         if self.durable == Durable::Intent && !workload.durable {
             return Refused::because("nothing is durable here");
         }
         let folder = work.files[0].parent().context("files lie in a folder")?;
         let io = start(Config::new().root(folder))?;
         ensure!(io.capabilities().backend == "uring", "{:?}", io.capabilities());
+        let direct = if workload.direct { DirectIo::Required } else { DirectIo::Off };
         let open = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.context("a name that is text")?;
-            Ok(io.open_now(name, OpenOptions::new())?)
+            Ok(io.open_now(name, OpenOptions::new().direct(direct))?)
         };
         let files: Vec<Arc<dyn File>> = work.files.iter().map(open).collect::<Result<_>>()?;
         let durable = if workload.durable { self.durable } else { Durable::No };
