@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use littoral::platform::{Native, Ring, Setup};
 use littoral::{
-    Buffer, Completion, Config, ErrorKind, Io, OpenOptions, Shared, Status, SyncKind, Vector, Wait,
-    start_on, wait,
+    Buffer, Completion, Config, DirectIo, ErrorKind, Io, OpenOptions, Shared, Status, SyncKind,
+    Vector, Wait, start_on, wait,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::process::{in_a_process, is_child};
@@ -137,6 +137,38 @@ fn a_file_size_limit_tells_how_far_a_write_came() {
         file.pwritev(0, three_parts()).detach();
         let lost = wait(&*io, file.sync(SyncKind::Data)).expect_err("a write was lost");
         assert_eq!(lost.kind(), ErrorKind::WriteLost);
+    });
+}
+
+/// The kernel cuts a direct write to the same 6000 bytes, and finds that they are not aligned.
+#[test]
+fn a_file_size_limit_is_no_surprise_to_a_direct_write() {
+    const LIMIT: u64 = 6000;
+    if !is_child() {
+        let test = "a_file_size_limit_is_no_surprise_to_a_direct_write";
+        return in_a_process(test, r#"trap "" XFSZ; exec "$@""#, Path::new("."));
+    }
+    support::within(60, "a size limit", || {
+        let folder = support::folder();
+        let io = support::driver(folder.path(), 64);
+        let options = OpenOptions::new().create(true).direct(DirectIo::Preferred);
+        let file = wait(&*io, io.open("file", options)).expect("a file");
+        println!("{}", file.geometry().expect("it is open").direct);
+        setrlimit(Resource::Fsize, Rlimit { current: Some(LIMIT), maximum: None })
+            .expect("a limit may be lowered");
+        let parts = [b'a', b'b', b'c'].map(|letter| {
+            let mut page = Buffer::with_capacity(4096);
+            page.extend_from_slice(&[letter; 4096]);
+            page.freeze()
+        });
+        let refused = wait(&*io, file.pwritev(0, parts.to_vec().into())).expect_err("too much");
+        println!("{refused}");
+        assert_eq!((refused.kind(), refused.confirmed()), (ErrorKind::InvalidInput, Some(LIMIT)));
+        assert_eq!(refused.code(), Some(littoral::Errno::FBIG), "not a word of alignment");
+        let expected: Vec<u8> = [b"a".repeat(4096), b"b".repeat(1904)].concat();
+        assert_eq!(std::fs::read(folder.path().join("file")).expect("it is there"), expected);
+        wait(&*io, file.pwrite(0, parts[2].clone())).expect("it fits");
+        wait(&*io, file.sync(SyncKind::Full)).expect("nothing was lost");
     });
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod backends;
 pub(crate) mod process;
 pub(crate) mod raw;
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -105,6 +105,26 @@ pub(crate) fn uncache(path: &Path) {
     let file = std::fs::File::open(path).expect("the file exists");
     file.sync_all().expect("a sync");
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("advice is taken");
+}
+
+/// Which pages of a file are in the page cache.
+pub(crate) fn cached(path: &Path) -> Vec<bool> {
+    const PAGE: usize = 4096;
+    let file = std::fs::File::open(path).expect("the file exists");
+    let len = usize::try_from(file.metadata().expect("it is a file").len()).expect("it is small");
+    let mut pages = vec![0_u8; len.div_ceil(PAGE)];
+    // SAFETY: a new mapping, which no reference is made of.
+    let start = unsafe {
+        let place = core::ptr::null_mut();
+        libc::mmap(place, len, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), 0)
+    };
+    assert_ne!(start, libc::MAP_FAILED, "a mapping");
+    // SAFETY: the range is that of the mapping, and the vector has a byte for each of its pages.
+    let told = unsafe { libc::mincore(start, len, pages.as_mut_ptr()) };
+    // SAFETY: it was mapped above, and nothing points into it.
+    unsafe { libc::munmap(start, len) };
+    assert_eq!(told, 0, "the kernel tells what is cached");
+    pages.into_iter().map(|page| page & 1 != 0).collect()
 }
 
 /// A pipe with a name: a read of it waits until somebody writes to it.

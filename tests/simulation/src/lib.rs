@@ -36,6 +36,7 @@ pub struct Counts {
     pub resumed: u64,
     pub retried: u64,
     pub stale: u64,
+    pub unaligned: u64,
 }
 
 impl Counts {
@@ -51,18 +52,20 @@ impl Counts {
             resumed: self.resumed + other.resumed,
             retried: self.retried + other.retried,
             stale: self.stale + other.stale,
+            unaligned: self.unaligned + other.unaligned,
         }
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { ended, failed, detached, crashes, merged, resumed, retried, stale } = self;
+        let Counts { ended, failed, detached, crashes, .. } = self;
+        let Counts { merged, resumed, retried, stale, unaligned, .. } = self;
         write!(
             f,
             "{ended} operations ended ({failed} with an error), {detached} were detached, {merged} \
-             merged, {resumed} resumed, {retried} retried; {crashes} crashes, {stale} stale \
-             completions"
+             merged, {resumed} resumed, {retried} retried, {unaligned} of direct files were \
+             unaligned; {crashes} crashes, {stale} stale completions"
         )
     }
 }

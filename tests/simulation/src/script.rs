@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use littoral::{Buffer, Error, ErrorKind, File, Intent, OpenOptions, Shared, SyncKind, Vector};
+use littoral::{
+    Buffer, DirectIo, Error, ErrorKind, File, Intent, OpenOptions, Shared, SyncKind, Vector,
+};
 
 use crate::flight::{Flight, Outcome, Work};
 use crate::history::{History, Moment, View, What, ZEROS, byte_of};
@@ -58,7 +60,8 @@ impl Script {
             let name = format!("folder/{name}");
             let ordered = script.random.chance(25);
             let options = OpenOptions::new().ordered(ordered);
-            let mut opening = script.world.io.open(&name, options.create(true));
+            let opened = options.create(true).direct(script.way());
+            let mut opening = script.world.io.open(&name, opened);
             let file = loop {
                 if let Some(file) = opening.try_take() {
                     break file.map_err(|error| error.to_string())?;
@@ -128,18 +131,34 @@ impl Script {
         self.seen.detached += 1;
     }
 
+    /// Whether a handle is for direct I/O.
+    fn way(&mut self) -> DirectIo {
+        self.random.one_of(&[DirectIo::Preferred, DirectIo::Off])
+    }
+
+    /// Half of all numbers are such as direct I/O takes.
+    fn aligned(&mut self, number: u64) -> u64 {
+        if self.random.chance(70) { number - number % self.world.grain } else { number }
+    }
+
+    fn aligned_len(&mut self, len: usize) -> usize {
+        usize::try_from(self.aligned(len as u64)).expect("no more than it was")
+    }
+
     /// Starts one operation.
     fn start(&mut self) -> Outcomes {
         let now = self.tick();
         let file = self.random.below(self.targets.len());
-        let target = &mut self.targets[file];
-        let handle = Arc::clone(&self.random.one_of(&target.handles));
+        let handle = Arc::clone(&self.random.one_of(&self.targets[file].handles));
         let at = self.random.below(START_MAX) as u64;
         let len = match self.random.below(10) {
             0 => 0,
             1 => 1,
             _ => 1 + self.random.below(LENGTH_MAX),
         };
+        let (at, len) = (self.aligned(at), self.aligned_len(len));
+        let way = self.way();
+        let target = &mut self.targets[file];
         let work = match self.random.below(100) {
             0..4 => {
                 self.burst(file, &handle);
@@ -163,7 +182,7 @@ impl Script {
                 Work::Sync(handle.sync(kind), number)
             }
             80..85 => Work::Size(handle.size()),
-            85..90 => Work::Open(self.world.io.open(&target.name, target.options)),
+            85..90 => Work::Open(self.world.io.open(&target.name, target.options.direct(way))),
             90..93 if target.handles.len() > 1 => {
                 let any = self.random.below(target.handles.len());
                 let handle = target.handles.swap_remove(any);
@@ -186,10 +205,12 @@ impl Script {
 
     /// Neighbours, which may travel together.
     fn burst(&mut self, file: usize, handle: &Arc<dyn File>) {
-        let mut at = self.random.below(START_MAX) as u64;
+        let at = self.random.below(START_MAX) as u64;
+        let mut at = self.aligned(at);
         let reads = self.random.chance(30);
         for _ in 0..2 + self.random.below(6) {
             let (len, now) = (1 + self.random.below(900), self.tick());
+            let len = self.aligned_len(len).max(1);
             let work = if reads {
                 self.read(handle, at, len)
             } else {
@@ -228,6 +249,7 @@ impl Script {
         if self.random.chance(30) {
             // Behind what is there, where neighbours meet and travel together.
             at = history.size_max().min(START_MAX as u64 * 2);
+            at = self.aligned(at);
         }
         self.write_at(file, handle, at, len, now)
     }
@@ -257,7 +279,7 @@ impl Script {
         let mut left = &bytes[..];
         while !left.is_empty() {
             let len = self.random.below(left.len() + 1).min(2000);
-            let (part, rest) = left.split_at(len);
+            let (part, rest) = left.split_at(self.aligned_len(len));
             parts.push(Shared::from(part.to_vec()));
             left = rest;
         }
@@ -272,6 +294,7 @@ impl Script {
         let mut left = len;
         while left > 0 {
             let part = self.random.below(left + 1).min(2000);
+            let part = self.aligned_len(part);
             buffers.push(Buffer::with_capacity(part));
             left -= part;
         }
@@ -483,6 +506,11 @@ impl Script {
         self.seen.resumed = statistics.resumed;
         self.seen.retried = statistics.retried;
         self.seen.stale = statistics.stale;
+        self.seen.unaligned = statistics.unaligned;
+        let misaligned = self.world.control.misaligned();
+        if misaligned > 0 {
+            return Err(format!("{misaligned} entries were not aligned as their handle asks for"));
+        }
         // A last sync that nothing disturbs, and then whatever is left must be there.
         for target in &mut self.targets {
             if target.handles[0].acknowledge_sync_loss().is_some() {

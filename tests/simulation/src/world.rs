@@ -4,12 +4,12 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use littoral::platform::Setup;
 use littoral::platform::faulty::OpKind;
 use littoral::platform::simulated::{
     Config as Behaviour, Control, Disk, Failing, Faults, Host, Permille, Simulated,
 };
-use littoral::{Config, Errno, Io, Status, Wait, start_on};
+use littoral::platform::{Geometry, Setup};
+use littoral::{Config, Errno, GeometrySource, Io, Status, Wait, start_on};
 
 use crate::random::Random;
 
@@ -39,6 +39,9 @@ pub(crate) struct World {
     pub(crate) is_small: bool,
     /// There are fewer operations than the script starts.
     pub(crate) is_narrow: bool,
+    /// What direct I/O wants offsets and lengths to be multiples of. Of memory it wants nothing:
+    /// where that lies is no business of a seed's.
+    pub(crate) grain: u64,
     faults: Faults,
     host: Host,
     in_vain: u32,
@@ -53,7 +56,10 @@ impl World {
         let is_small = broken && random.chance(30);
         let is_narrow = random.chance(20);
         let faults = faults(random, broken);
+        let grain = random.one_of(&[1, 8, 64, 512]);
+        let direct = Geometry { memory: 1, ..Geometry::uniform(grain, GeometrySource::Simulated) };
         let behaviour = Behaviour {
+            direct: Some(direct),
             prompt: Permille(random.one_of(&[0, 100, 500, 900, 1000])),
             hosted: shape == Shape::Hosted,
             latency_max: Duration::from_micros(random.one_of(&[1, 100, 10_000])),
@@ -81,6 +87,7 @@ impl World {
             broken,
             is_small,
             is_narrow,
+            grain: u64::from(grain),
             faults,
             host,
             in_vain,
