@@ -137,9 +137,21 @@ command('bench', 'measures against targets')
   )
   .option('--quick', 'native: a look, not a judgement')
   .option('--no-counts', 'native: without counting instructions and system calls')
-  .option('--write-tables', 'native: also writes docs/benchmarks.md and its charts')
+  .addOption(
+    new Option(
+      '--write-tables',
+      'native: also writes docs/benchmarks.md, its charts and the table of README.md',
+    ).conflicts(['only', 'peers', 'quick']),
+  )
   .action((side, options) =>
-    conclude(`bench ${side}`, `bench-${side}`, (report) => bench(side, options, report)),
+    conclude(`bench ${side}`, `bench-${side}`, async (report) => {
+      const result = await bench(side, options, report);
+      if (options.writeTables) {
+        const { writeBenchmarks } = await import('./benchmarks.mjs');
+        await writeBenchmarks(report);
+      }
+      return result;
+    }),
   );
 
 command('www', 'serves the page that runs the conformance checks live')

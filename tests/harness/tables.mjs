@@ -20,7 +20,8 @@ function tally(rows) {
 
 const words = (check) => check.replaceAll('_', ' ');
 
-function table(head, body) {
+/** A table of markdown, as lines. */
+export function table(head, body) {
   // A bar inside a cell would end it.
   const inside = (cell) => String(cell).replaceAll('|', '\\|');
   const line = (cells) => `| ${cells.map(inside).join(' | ')} |`;
