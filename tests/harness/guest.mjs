@@ -1,11 +1,12 @@
 // What a guest runs, and what it says: lines of guest.sh around those of the programs.
 
-import { program, tests } from './cargo.mjs';
+import { tests } from './cargo.mjs';
 import { WITHOUT } from './clauses.mjs';
 import { Rows, runner } from './conformance.mjs';
 import { count, REPRODUCERS, restricted, RESTRICTED } from './reproducers.mjs';
 import { oneLine } from './outcome.mjs';
 import { say } from './progress.mjs';
+import { simulation } from './simulation.mjs';
 
 /** Backends that have to do with the kernel. */
 const BACKENDS = ['uring', 'threads', 'faulty-uring', 'faulty-threads'];
@@ -30,10 +31,7 @@ export async function plan(seed) {
   const ofKernel = built.filter(({ name }) => !OF_SOURCES.includes(name));
   const programs = new Map(ofKernel.map(({ name, path }) => [name, path]));
   programs.set('conformance', await runner());
-  programs.set(
-    'simulation',
-    await program('littoral-simulation', 'simulation', { profile: 'simulation' }),
-  );
+  programs.set('simulation', await simulation());
 
   const suite = (name, backend, mode, before = []) => ({
     name: `conformance ${name}`,

@@ -30,7 +30,7 @@ import {
 } from './conformance.mjs';
 import { locksBetweenTabs } from './locks.mjs';
 import { publishStages } from './publish.mjs';
-import { simulate, simulateIn } from './simulation.mjs';
+import { simulate, simulateIn, simulateWithout } from './simulation.mjs';
 import { libtest, reproduced, RESTRICTED } from './reproducers.mjs';
 import { selfTest } from './selftest.mjs';
 import { WRONG } from './outcome.mjs';
@@ -51,6 +51,9 @@ export async function test(options, report) {
   await stages.stage('gates', () => withinGates(counts, report), { counts: true });
 
   await stages.stage('simulation', () => simulate(options.seed));
+  for (const mode of RESTRICTED) {
+    await stages.stage(`simulation ${mode}`, () => simulateWithout(mode, options.seed));
+  }
   await conformance(stages, tools, options, report);
   await stages.stage('harness', selfTest);
 
