@@ -80,9 +80,11 @@ impl Polled {
     /// There will be news after that time, at the latest.
     pub fn raise_after(&self, time: Duration) {
         // A time past the clock's end is never.
-        let Some(due) = Instant::now().checked_add(time) else { return };
+        let now = Instant::now();
+        let Some(due) = now.checked_add(time) else { return };
         let mut earliest = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        if earliest.is_some_and(|earliest| earliest <= due) {
+        // One that is over stands for nothing later, though nobody has looked at the timer yet.
+        if earliest.is_some_and(|earliest| now < earliest && earliest <= due) {
             return;
         }
         // Zero would be no timer at all.
@@ -126,5 +128,46 @@ impl AsFd for Polled {
 impl AsRawFd for Polled {
     fn as_raw_fd(&self) -> RawFd {
         self.epoll.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+    use std::thread;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::Polled;
+
+    fn is_readable(polled: &Polled, seconds: i64) -> bool {
+        let timeout = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        poll(&mut [PollFd::new(polled, PollFlags::IN)], Some(&timeout)).expect("a poll") > 0
+    }
+
+    /// A step on a slow machine: its time is over after it has looked at the timer, and it asks
+    /// for the next one.
+    #[test]
+    fn a_time_that_is_over_hides_no_later_one() {
+        let polled = Polled::new().expect("descriptors");
+        polled.begin();
+        polled.raise_after(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(20));
+        polled.raise_after(Duration::from_millis(100));
+        polled.end();
+        // Another one, for something else.
+        polled.begin();
+        polled.end();
+        assert!(!is_readable(&polled, 0), "it is too early");
+        assert!(is_readable(&polled, 10), "the later one is lost");
+    }
+
+    #[test]
+    fn the_earliest_of_two_times_counts() {
+        let polled = Polled::new().expect("descriptors");
+        polled.raise_after(Duration::from_secs(3600));
+        polled.raise_after(Duration::from_millis(1));
+        polled.raise_after(Duration::from_secs(3600));
+        assert!(is_readable(&polled, 10));
     }
 }
