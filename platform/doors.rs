@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 #[cfg(doc)]
 use crate::Ring;
+use crate::sharing::Sharing;
 use crate::{Errno, Op, Polled};
 
 /// Waits for a ring without holding it.
@@ -51,6 +52,11 @@ pub trait Direct: Send + Sync {
     /// # Safety
     /// As [`Ring::push`], until the call returns.
     unsafe fn call(&self, op: &Op) -> Result<u64, Errno>;
+
+    /// Locks of byte ranges and mapped memory, where files are shared by processes.
+    fn sharing(&self) -> Option<&dyn Sharing> {
+        None
+    }
 
     /// As [`Direct::call`], but only if it can be done without waiting for a device: then nothing
     /// else was done, and the error is `EAGAIN` or why there is no telling.

@@ -57,7 +57,9 @@ errnos! {
     NOSPC = 28, "no space left";
     SPIPE = 29, "not seekable";
     ROFS = 30, "read-only file system";
+    DEADLK = 35, "a wait without an end";
     NAMETOOLONG = 36, "name too long";
+    NOLCK = 37, "no more locks";
     NOSYS = 38, "not implemented";
     NOTEMPTY = 39, "directory not empty";
     LOOP = 40, "too many symbolic links";

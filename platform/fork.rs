@@ -89,15 +89,18 @@ cfg_if::cfg_if! {
             if let Some(handlers) = HANDLERS.get() {
                 (handlers.before)();
             }
+            crate::unix::sharing::before_fork();
         }
 
         extern "C" fn in_parent() {
+            crate::unix::sharing::after_fork_in_parent();
             if let Some(handlers) = HANDLERS.get() {
                 (handlers.in_parent)();
             }
         }
 
         extern "C" fn in_child() {
+            crate::unix::sharing::after_fork_in_child();
             if let Some(handlers) = HANDLERS.get() {
                 (handlers.in_child)(&Child(()));
             }

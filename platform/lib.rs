@@ -27,6 +27,7 @@ mod opfs;
 mod parts;
 mod polled;
 mod ring;
+pub mod sharing;
 pub mod simulated;
 pub mod thread;
 #[cfg(unix)]

@@ -106,6 +106,11 @@ pub enum Operation {
     ZeroRange,
     SeekData,
     SeekHole,
+    Native,
+    LockRange,
+    UnlockRange,
+    SetLen,
+    Map,
     Metadata,
     Remove,
     Rename,
@@ -146,6 +151,11 @@ impl Operation {
             Operation::ZeroRange => "zero_range",
             Operation::SeekData => "seek_data",
             Operation::SeekHole => "seek_hole",
+            Operation::Native => "native",
+            Operation::LockRange => "lock_range",
+            Operation::UnlockRange => "unlock_range",
+            Operation::SetLen => "set_len",
+            Operation::Map => "map",
             Operation::Metadata => "metadata",
             Operation::Remove => "remove",
             Operation::Rename => "rename",
@@ -183,7 +193,8 @@ impl ErrorKind {
             Errno::INVAL | Errno::NAMETOOLONG | Errno::OVERFLOW | Errno::FBIG => {
                 ErrorKind::InvalidInput
             }
-            Errno::NOMEM | Errno::MFILE | Errno::NFILE => ErrorKind::OutOfResources,
+            Errno::DEADLK => ErrorKind::Locked,
+            Errno::NOMEM | Errno::MFILE | Errno::NFILE | Errno::NOLCK => ErrorKind::OutOfResources,
             Errno::NOSYS | Errno::OPNOTSUPP => ErrorKind::Unsupported,
             Errno::OWNERDEAD => ErrorKind::RingLost,
             _ => ErrorKind::Io,

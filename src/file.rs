@@ -1,11 +1,13 @@
 //! The file trait, and the file of a driver.
 
 use core::fmt;
+use core::ops::Range;
 use std::sync::Arc;
 
 use littoral_platform::{LockKind, SyncKind};
 
 use crate::core::{Core, Held, Key, Opened, handle_closed};
+use crate::native::{LockOwner, Mapping, NativeFile, ReadMapping};
 use crate::{
     Buffer, Completion, Error, ErrorKind, Geometry, Intent, Metadata, Operation, Result, Shared,
     Vector,
@@ -170,6 +172,12 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// [`WriteLost`](crate::ErrorKind::WriteLost) if a write failed and nobody was told.
     fn close(&self) -> Completion<()>;
 
+    /// What only files of a system with processes have: locks of byte ranges, and mapped memory.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) elsewhere: in browsers, on a simulated ring.
+    fn native(&self) -> Result<&dyn NativeFile>;
+
     /// The name it was opened by.
     fn name(&self) -> &str;
 }
@@ -213,6 +221,10 @@ impl<const DIRECT: bool> RingFile<DIRECT> {
         };
         let unseen = self.core.remember_refusal(&self.opened, &error);
         Completion::refused(&self.core, error, unseen)
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.on(Arc::clone(&self.opened.name))
     }
 
     /// A first look; what another thread closes meanwhile the engine sees under its lock.
@@ -339,8 +351,54 @@ impl<const DIRECT: bool> File for RingFile<DIRECT> {
         self.start(Operation::Close, false, Core::close)
     }
 
+    fn native(&self) -> Result<&dyn NativeFile> {
+        let known = self.check(Operation::Native, false);
+        let known = known.and_then(|()| self.core.has_sharing(&self.opened));
+        known.map_err(|error| self.named(error))?;
+        Ok(self)
+    }
+
     fn name(&self) -> &str {
         &self.opened.name
+    }
+}
+
+impl<const DIRECT: bool> NativeFile for RingFile<DIRECT> {
+    fn try_lock_range(&self, range: Range<u64>, kind: LockKind, owner: LockOwner) -> Result<bool> {
+        let locked = self.core.lock_range(&self.opened, range, kind, owner, false);
+        locked.map_err(|error| self.named(error))
+    }
+
+    fn lock_range(&self, range: Range<u64>, kind: LockKind, owner: LockOwner) -> Result<()> {
+        let locked = self.core.lock_range(&self.opened, range, kind, owner, true);
+        locked.map(drop).map_err(|error| self.named(error))
+    }
+
+    fn range_is_free(&self, range: Range<u64>, kind: LockKind, owner: LockOwner) -> Result<bool> {
+        let free = self.core.range_is_free(&self.opened, range, kind, owner);
+        free.map_err(|error| self.named(error))
+    }
+
+    fn unlock_range(&self, range: Range<u64>, owner: LockOwner) -> Result<()> {
+        let unlocked = self.core.unlock_range(&self.opened, range, owner);
+        unlocked.map_err(|error| self.named(error))
+    }
+
+    fn set_len(&self, len: u64) -> Result<()> {
+        let set = self.check(Operation::SetLen, true);
+        let set = set.and_then(|()| self.core.set_len(&self.opened, len));
+        set.map_err(|error| self.named(error))
+    }
+
+    fn map(&self, at: u64, len: usize) -> Result<Mapping> {
+        let mapped = self.check(Operation::Map, true);
+        let mapped = mapped.and_then(|()| self.core.map(&self.opened, at, len, true));
+        mapped.map(Mapping::new).map_err(|error| self.named(error))
+    }
+
+    fn map_read_only(&self, at: u64, len: usize) -> Result<ReadMapping> {
+        let mapped = self.core.map(&self.opened, at, len, false);
+        mapped.map(ReadMapping::new).map_err(|error| self.named(error))
     }
 }
 

@@ -121,6 +121,7 @@ mod geometry;
 mod group;
 mod io;
 mod metadata;
+pub mod native;
 mod options;
 mod registration;
 
@@ -152,6 +153,7 @@ const _: () = {
     const fn sent<T: Send + 'static>() {}
     shared::<dyn Io>();
     shared::<dyn File>();
+    shared::<dyn native::NativeFile>();
     shared::<Shared>();
     shared::<Arena>();
     shared::<Registration>();

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::liar::{self, Liar, Verdict};
 use super::{Entry, Event, Faults, Outcome, Script, Way, learn, whole_units};
+use crate::sharing::Sharing;
 use crate::{Direct, Errno, Op};
 
 /// Makes the seed's choices here others than those about entries.
@@ -22,6 +23,10 @@ impl FaultyDirect {
 }
 
 impl Direct for FaultyDirect {
+    fn sharing(&self) -> Option<&dyn Sharing> {
+        self.inner.sharing()
+    }
+
     unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {
         // SAFETY: the caller's promise.
         let entry = unsafe { Entry::of(op) };

@@ -32,7 +32,7 @@ cfg_if::cfg_if! {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux {
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsRawFd, IntoRawFd as _};
 
     use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
     use rustix::io;
@@ -69,8 +69,14 @@ mod linux {
         if geometry.source == GeometrySource::Kernel {
             return Ok((direct, geometry));
         }
-        let geometry = tried(&direct, geometry)?;
-        Ok((direct, geometry))
+        match tried(&direct, geometry) {
+            Ok(geometry) => Ok((direct, geometry)),
+            Err(code) => {
+                // As every descriptor of a file; there is nobody to tell how it went.
+                let _ = super::super::sharing::close(direct.into_raw_fd());
+                Err(code)
+            }
+        }
     }
 
     pub(in super::super) fn geometry(file: BorrowedFd<'_>) -> Result<Geometry, Errno> {

@@ -35,6 +35,8 @@ cfg_if::cfg_if! {
                 (System::SPIPE, Errno::SPIPE),
                 (System::ROFS, Errno::ROFS),
                 (System::NAMETOOLONG, Errno::NAMETOOLONG),
+                (System::DEADLK, Errno::DEADLK),
+                (System::NOLCK, Errno::NOLCK),
                 (System::NOSYS, Errno::NOSYS),
                 (System::NOTEMPTY, Errno::NOTEMPTY),
                 (System::LOOP, Errno::LOOP),

@@ -7,7 +7,8 @@ use std::os::fd::{BorrowedFd, IntoRawFd};
 
 use super::locks::lock;
 use super::names::known;
-use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, direct, errno, raw};
+use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, direct, errno, raw, sharing};
+use crate::sharing::Sharing;
 use crate::{Direct, Errno, Extent, Op, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
@@ -21,7 +22,7 @@ const _: () = {
     assert!(size_of::<Span>() == size_of::<IoSlice<'_>>());
 };
 
-fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
+pub(super) fn stat(fd: BorrowedFd<'_>) -> Result<Stat, Errno> {
     rustix::fs::fstat(fd).map(|found| known(&found)).map_err(errno)
 }
 
@@ -117,6 +118,10 @@ cfg_if::cfg_if! {
 }
 
 impl Direct for Files {
+    fn sharing(&self) -> Option<&dyn Sharing> {
+        Some(self)
+    }
+
     #[cfg(target_os = "linux")]
     #[inline]
     unsafe fn call_without_waiting(&self, op: &Op) -> Result<u64, Errno> {
@@ -151,8 +156,8 @@ impl Direct for Files {
                 unsafe { into.write(geometry) };
                 return Ok(0);
             }
-            // SAFETY: as above; nobody uses the handle after its close.
-            Op::Close { file } => unsafe { rustix::io::try_close(raw(file)) }.map(done),
+            // Nobody uses the handle after its close.
+            Op::Close { file } => sharing::close(raw(file)).map(done),
             Op::Stat { file, stat: into } => {
                 // SAFETY: as above.
                 let found = stat(unsafe { borrow(file) })?;

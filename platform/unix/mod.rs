@@ -11,6 +11,7 @@ mod errors;
 mod execute;
 mod locks;
 mod names;
+pub(crate) mod sharing;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};

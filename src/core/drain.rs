@@ -41,6 +41,7 @@ impl Core {
         self.drain(deadline, |state| state.unfinished as usize > state.ended.len());
         let mut state = self.lock();
         let mut abandoned = state.abandon(ErrorKind::Abandoned, None);
+        state.release_ranges();
         let files: Vec<u32> = state.files.all().collect();
         for file in files {
             state.release_all(file);

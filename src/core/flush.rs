@@ -257,8 +257,11 @@ impl Core {
 
 /// What a poisoned file does not take. Locks are given up, and handles closed, all the same.
 fn changes(operation: Operation) -> bool {
-    use Operation::{Allocate, PunchHole, Pwrite, Pwritev, Sync, Truncate, ZeroRange};
-    matches!(operation, Allocate | PunchHole | Pwrite | Pwritev | Sync | Truncate | ZeroRange)
+    use Operation::{Allocate, PunchHole, Pwrite, Pwritev, SetLen, Sync, Truncate, ZeroRange};
+    matches!(
+        operation,
+        Allocate | PunchHole | Pwrite | Pwritev | SetLen | Sync | Truncate | ZeroRange
+    )
 }
 
 /// Whether a flush that ended so has run. One that was interrupted, cancelled, or refused for what

@@ -332,6 +332,7 @@ impl State {
 
     /// A handle goes that nobody has any more.
     pub(crate) fn drop_handle(&mut self, opened: &Opened) {
+        self.release_ranges_of(opened.who);
         self.end_sleepers_of(opened.who);
         let alive = self.ring.is_some() && self.dead.is_none();
         let file = self.files.try_get(opened.file);

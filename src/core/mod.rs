@@ -36,6 +36,7 @@ mod polled;
 mod push;
 mod reap;
 mod registered;
+mod sharing;
 mod space;
 mod state;
 mod step;

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use littoral_platform::sharing::{Mapped, Ranges, Sharing};
 use littoral_platform::{
     Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Region, Sqe, Stat,
     SyncKind, Tag,
@@ -386,6 +387,28 @@ pub(crate) fn call(direct: &dyn Direct, now: Now<'_>) -> Result<u64, Errno> {
     // SAFETY: names, stats and geometries are borrowed for the length of the call, and it moves no
     // data.
     unsafe { direct.call(&op) }
+}
+
+/// What is to hold the locks of byte ranges of one user of the file.
+pub(crate) fn ranges(
+    sharing: &dyn Sharing,
+    file: Handle,
+    write: bool,
+) -> Result<Arc<dyn Ranges>, Errno> {
+    // SAFETY: the caller has pinned the file.
+    unsafe { sharing.ranges(file, write) }
+}
+
+/// Maps a part of the file.
+pub(crate) fn map(
+    sharing: &dyn Sharing,
+    file: Handle,
+    at: u64,
+    len: usize,
+    write: bool,
+) -> Result<Mapped, Errno> {
+    // SAFETY: the caller has pinned the file.
+    unsafe { sharing.map(file, at, len, write) }
 }
 
 fn count(few: usize) -> u32 {

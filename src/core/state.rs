@@ -1,8 +1,9 @@
 //! All that the engine's lock guards, and the ends of operations.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use littoral_platform::sharing::Ranges;
 use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
 
 use super::apart::Lane;
@@ -118,6 +119,8 @@ pub(crate) struct State {
     pub(crate) rings_bell: bool,
     /// The host was asked for a turn that has not come yet.
     pub(crate) turn_asked: bool,
+    /// The locks of byte ranges, by whose handle.
+    pub(crate) ranges: BTreeMap<u64, Arc<dyn Ranges>>,
     /// No more operations are taken.
     pub(crate) closed: bool,
     /// The ring is dead, for that reason.
@@ -181,6 +184,7 @@ impl State {
             thread: None,
             rings_bell: false,
             turn_asked: false,
+            ranges: BTreeMap::new(),
             closed: false,
             dead: None,
             statistics: Statistics::default(),

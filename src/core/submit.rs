@@ -136,6 +136,7 @@ impl Core {
         if !opened.close() {
             return Err(handle_closed(Operation::Close));
         }
+        state.release_ranges_of(opened.who);
         let index = state.begin(Operation::Close, NONE, Held::Nothing);
         state.close_handle(index, opened);
         let key = state.key(index);

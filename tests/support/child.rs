@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use littoral::native::{LockOwner, Mapping};
 use littoral::{Buffer, Config, File, Io, LockKind, OpenOptions, Wait, start, wait};
 use rustix::fs::FlockOperation;
 
@@ -112,6 +114,7 @@ pub(crate) fn serve() {
         io: None,
         drivers: Vec::new(),
         files: BTreeMap::new(),
+        mappings: BTreeMap::new(),
         others: Vec::new(),
         programs: Vec::new(),
     };
@@ -131,9 +134,31 @@ struct Served {
     /// Those that were started before it.
     drivers: Vec<Arc<dyn Io>>,
     files: BTreeMap<String, Arc<dyn File>>,
+    /// By the name of the handle that it was mapped by.
+    mappings: BTreeMap<String, Mapping>,
     /// What is held open past littoral.
     others: Vec<std::fs::File>,
     programs: Vec<Child>,
+}
+
+fn number(word: &str) -> u64 {
+    word.parse().expect("a number")
+}
+
+fn kind_of(word: &str) -> LockKind {
+    match word {
+        "shared" => LockKind::Shared,
+        "exclusive" => LockKind::Exclusive,
+        other => panic!("no such lock: {other}"),
+    }
+}
+
+fn owner_of(word: &str) -> LockOwner {
+    match word {
+        "handle" => LockOwner::Handle,
+        "process" => LockOwner::Process,
+        other => panic!("no such owner: {other}"),
+    }
 }
 
 impl Served {
@@ -145,6 +170,32 @@ impl Served {
         }
     }
 
+    /// Whose, which bytes, and what about them: the kind of a lock, and whether it is tried, waited
+    /// for, asked about; or given up.
+    fn range(&self, words: &[&str]) -> littoral::Result<String> {
+        let [handle, owner, from, to, how @ ..] = words else { panic!("too short: {words:?}") };
+        let (file, range, owner) = (self.file(handle), number(from)..number(to), owner_of(owner));
+        let file = file.native()?;
+        Ok(match how {
+            ["try", how] => file.try_lock_range(range, kind_of(how), owner)?.to_string(),
+            ["is-free", how] => file.range_is_free(range, kind_of(how), owner)?.to_string(),
+            ["wait", how] => {
+                file.lock_range(range, kind_of(how), owner)?;
+                "locked".to_owned()
+            }
+            ["give"] => {
+                file.unlock_range(range, owner)?;
+                "given".to_owned()
+            }
+            other => panic!("no such thing to do with a range: {other:?}"),
+        })
+    }
+
+    fn place(&self, handle: &str, at: &str) -> &AtomicU32 {
+        let mapping = self.mappings.get(handle).expect("it was mapped");
+        mapping.u32(usize::try_from(number(at)).expect("it is small")).expect("inside, and aligned")
+    }
+
     fn io(&self) -> &Arc<dyn Io> {
         self.io.as_ref().expect("it was started")
     }
@@ -154,11 +205,6 @@ impl Served {
     }
 
     fn try_to(&mut self, words: &[&str]) -> littoral::Result<String> {
-        let kind = |word: &str| match word {
-            "shared" => LockKind::Shared,
-            "exclusive" => LockKind::Exclusive,
-            other => panic!("no such lock: {other}"),
-        };
         Ok(match words {
             ["start"] => {
                 let root = self.folder.to_str().expect("a UTF-8 path");
@@ -177,7 +223,7 @@ impl Served {
                     options = match *word {
                         "existing" => OpenOptions::new(),
                         "read-only" => OpenOptions::read_only(),
-                        lock => options.lock(kind(lock)),
+                        lock => options.lock(kind_of(lock)),
                     };
                 }
                 let file = wait(&**self.io(), self.io().open(name, options))?;
@@ -185,7 +231,7 @@ impl Served {
                 "opened".to_owned()
             }
             ["lock", handle, how] => {
-                wait(&**self.io(), self.file(handle).lock(kind(how)))?;
+                wait(&**self.io(), self.file(handle).lock(kind_of(how)))?;
                 "locked".to_owned()
             }
             ["unlock", handle] => {
@@ -196,6 +242,37 @@ impl Served {
                 let file = self.files.remove(*handle).expect("it was opened");
                 wait(&**self.io(), file.close())?;
                 "closed".to_owned()
+            }
+            ["range", rest @ ..] => return self.range(rest),
+            ["set-len", handle, len] => {
+                self.file(handle).native()?.set_len(number(len))?;
+                "set".to_owned()
+            }
+            ["map", handle, at, len] => {
+                let len = usize::try_from(number(len)).expect("it is small");
+                let mapping = self.file(handle).native()?.map(number(at), len)?;
+                self.mappings.insert((*handle).to_owned(), mapping);
+                "mapped".to_owned()
+            }
+            // The 32 bits of a mapping at that place.
+            ["load", handle, at] => self.place(handle, at).load(Ordering::Acquire).to_string(),
+            ["store", handle, at, value] => {
+                let value = value.parse().expect("32 bits");
+                self.place(handle, at).store(value, Ordering::Release);
+                "stored".to_owned()
+            }
+            // Reads and writes as if nobody else did: under a lock nobody does.
+            ["add", handle, at, rounds, owner] => {
+                let file = self.file(handle);
+                let (file, place) = (file.native()?, self.place(handle, at));
+                for _ in 0..number(rounds) {
+                    file.lock_range(7..8, LockKind::Exclusive, owner_of(owner))?;
+                    let before = place.load(Ordering::Relaxed);
+                    thread::yield_now();
+                    place.store(before + 1, Ordering::Relaxed);
+                    file.unlock_range(7..8, owner_of(owner))?;
+                }
+                "added".to_owned()
             }
             // Past littoral, as any other code of the process would.
             ["peek", name] => {

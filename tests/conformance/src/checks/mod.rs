@@ -24,6 +24,7 @@ mod overflow;
 mod reads;
 mod registered;
 mod rename;
+mod sharing;
 mod space;
 mod steps;
 mod sync_loss;
@@ -71,6 +72,7 @@ const FAMILIES: &[&[Check]] = &[
     names::CHECKS,
     rename::CHECKS,
     space::CHECKS,
+    sharing::CHECKS,
     directories::CHECKS,
     temporaries::CHECKS,
     cancel_drop::CHECKS,
@@ -108,7 +110,7 @@ mod tests {
         let clauses = "C1 C2 C3 C4 C5 C6 C7 C8 R1 R2 R3 W1 W2 W3 W4 V1 V2 V3 V4 V5 V6 V7 \
             O1 O2 O3 O4 M1 S1 S2 S3 S4 S5 S6 S7 T1 T2 T3 T4 A1 A2 A3 A4 \
             F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 P1 \
-            L1 L2 L3 L4 L5 X1 D1 D2 D3 E1 E2 \
+            L1 L2 L3 L4 L5 N1 N2 N3 X1 D1 D2 D3 E1 E2 \
             B1 B2 B3 B4 I1 I2 I3 I4 K1 K2 K3 G1 G2 U1";
         for clause in clauses.split_whitespace() {
             assert!(everywhere.contains(clause), "{clause} has no check");
