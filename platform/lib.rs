@@ -19,6 +19,7 @@ pub mod fork;
 mod geometry;
 #[cfg(target_arch = "wasm32")]
 pub mod host;
+mod kinds;
 mod known;
 pub mod lock;
 // Its rules are plain Rust, and tested on the machine that builds.
@@ -40,13 +41,11 @@ pub use doors::{Direct, Doorbell};
 pub use errno::Errno;
 pub use faulty::Faulty;
 pub use geometry::{Geometry, GeometrySource};
+pub use kinds::{Extent, LockKind, RwFlags, SyncKind};
 pub use known::{FileKind, Listed, Stat};
 pub use parts::{Handle, Name, RESERVED, Region, Span, Tag};
 pub use polled::Polled;
-pub use ring::{
-    Cqe, Extent, Full, Limits, LockKind, Op, OpenFlags, Report, Ring, Setup, SetupError, Sqe,
-    SyncKind,
-};
+pub use ring::{Cqe, Full, Limits, Op, OpenFlags, Report, Ring, Setup, SetupError, Sqe};
 pub use simulated::Simulated;
 #[cfg(unix)]
 pub use threads::Threads;

@@ -8,7 +8,10 @@
 use std::sync::Arc;
 
 use crate::clock::{Clock, System};
-use crate::{Direct, Doorbell, Errno, Geometry, Handle, Listed, Name, Region, Span, Stat, Tag};
+use crate::{
+    Direct, Doorbell, Errno, Extent, Geometry, Handle, Listed, LockKind, Name, Region, RwFlags,
+    Span, Stat, SyncKind, Tag,
+};
 
 bitflags::bitflags! {
     /// How to open a file. A file is always opened for reading.
@@ -31,33 +34,6 @@ bitflags::bitflags! {
         /// is created under the name, and the name removed.
         const TEMPORARY = 1 << 5;
     }
-}
-
-/// What a flush covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SyncKind {
-    /// Contents and size.
-    Data,
-    /// Contents, size and metadata.
-    Full,
-}
-
-/// What a file consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// Bytes that the platform keeps.
-    Data,
-    /// Bytes that were never written, or were given up, and read as zeros.
-    Hole,
-}
-
-/// How a file is locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LockKind {
-    /// Beside other shared locks of it.
-    Shared,
-    /// Alone.
-    Exclusive,
 }
 
 /// One operation, as plain data.
@@ -148,6 +124,34 @@ pub enum Op {
         spans: *const Span,
         /// How many.
         count: u32,
+    },
+    /// As `Readv`, with what is asked for beyond it. `EOPNOTSUPP`, and nothing was read, where the
+    /// file's system has no such thing.
+    ReadWith {
+        /// From which file.
+        file: Handle,
+        /// Byte offset in the file.
+        at: u64,
+        /// The first span.
+        spans: *const Span,
+        /// How many.
+        count: u32,
+        /// Some of [`Limits::flags`].
+        flags: RwFlags,
+    },
+    /// As `Writev`, with what is asked for beyond it. `EOPNOTSUPP`, and nothing was written, where
+    /// the file's system has no such thing.
+    WriteWith {
+        /// To which file.
+        file: Handle,
+        /// Byte offset in the file.
+        at: u64,
+        /// The first span.
+        spans: *const Span,
+        /// How many.
+        count: u32,
+        /// Some of [`Limits::flags`].
+        flags: RwFlags,
     },
     /// Flushes what earlier, finished writes left to be flushed.
     Sync {
@@ -289,8 +293,12 @@ impl Op {
     #[must_use]
     pub const fn place(&self) -> Option<(Handle, u64, bool)> {
         match *self {
-            Op::Read { file, at, .. } | Op::Readv { file, at, .. } => Some((file, at, false)),
-            Op::Write { file, at, .. } | Op::Writev { file, at, .. } => Some((file, at, true)),
+            Op::Read { file, at, .. }
+            | Op::Readv { file, at, .. }
+            | Op::ReadWith { file, at, .. } => Some((file, at, false)),
+            Op::Write { file, at, .. }
+            | Op::Writev { file, at, .. }
+            | Op::WriteWith { file, at, .. } => Some((file, at, true)),
             _ => None,
         }
     }
@@ -303,7 +311,10 @@ impl Op {
     pub unsafe fn spans(&self) -> &[Span] {
         match self {
             Op::Read { span, .. } | Op::Write { span, .. } => core::slice::from_ref(span),
-            Op::Readv { spans, count, .. } | Op::Writev { spans, count, .. } => {
+            Op::Readv { spans, count, .. }
+            | Op::Writev { spans, count, .. }
+            | Op::ReadWith { spans, count, .. }
+            | Op::WriteWith { spans, count, .. } => {
                 // SAFETY: the caller's promise.
                 unsafe { core::slice::from_raw_parts(*spans, *count as usize) }
             }
@@ -395,6 +406,8 @@ pub struct Limits {
     /// A write or a flush that is alone is done at least as well by [`Direct::call`] on the thread
     /// that is about to wait for it. Only where a thread may wait.
     pub lone_calls: bool,
+    /// What `ReadWith` and `WriteWith` may ask for. A file's system may still refuse it.
+    pub flags: RwFlags,
 }
 
 /// What a driver asks of its ring.

@@ -78,6 +78,8 @@ pub enum ErrorKind {
     SyncLost,
     /// This platform cannot do it.
     Unsupported,
+    /// It would have had to wait, and was asked [not to](crate::Intent::no_wait).
+    WouldBlock,
     /// A write made no progress, and the platform does not say why.
     WriteZero,
     /// An earlier write failed and nobody took that failure, so this sync would have lied.
@@ -228,6 +230,7 @@ impl ErrorKind {
                  it, and one more flush would succeed without it"
             }
             ErrorKind::Unsupported => "not supported on this platform",
+            ErrorKind::WouldBlock => "it would have to wait",
             ErrorKind::WriteZero => "no progress",
             ErrorKind::WriteLost => "an earlier operation failed and its failure was not taken",
         }
@@ -263,6 +266,7 @@ impl ErrorKind {
                  then sync"
             }
             ErrorKind::Unsupported => "see `capabilities` for what this platform can do",
+            ErrorKind::WouldBlock => "submit it without `no_wait`, on a thread that may wait",
             ErrorKind::WriteZero => "check for a full disk or quota",
             ErrorKind::WriteLost => {
                 "take the results of your writes, and write the lost ones again"

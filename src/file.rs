@@ -31,6 +31,12 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     /// Reads at `at` into several buffers in order, as [`pread`](File::pread) into all of them.
     fn preadv(&self, at: u64, into: Vec<Buffer>) -> Completion<Vec<Buffer>>;
 
+    /// As [`pread`](File::pread), with what it is asked for beyond reading.
+    fn pread_with(&self, at: u64, into: Buffer, intent: Intent) -> Completion<Buffer>;
+
+    /// As [`preadv`](File::preadv), with what it is asked for beyond reading.
+    fn preadv_with(&self, at: u64, into: Vec<Buffer>, intent: Intent) -> Completion<Vec<Buffer>>;
+
     /// Writes all of `from` at `at`, or fails with what is [confirmed](crate::Error::confirmed).
     fn pwrite(&self, at: u64, from: Shared) -> Completion<()>;
 
@@ -255,9 +261,20 @@ impl<const DIRECT: bool> File for RingFile<DIRECT> {
     }
 
     fn preadv(&self, at: u64, into: Vec<Buffer>) -> Completion<Vec<Buffer>> {
+        self.preadv_with(at, into, Intent::new())
+    }
+
+    fn pread_with(&self, at: u64, into: Buffer, intent: Intent) -> Completion<Buffer> {
+        let operation = Operation::Pread;
+        self.start(operation, false, |core, file| {
+            core.transfer(operation, file, at, Held::Read(into), intent)
+        })
+    }
+
+    fn preadv_with(&self, at: u64, into: Vec<Buffer>, intent: Intent) -> Completion<Vec<Buffer>> {
         let operation = Operation::Preadv;
         self.start(operation, false, |core, file| {
-            core.transfer(operation, file, at, Held::ReadMany(into), Intent::new())
+            core.transfer(operation, file, at, Held::ReadMany(into), intent)
         })
     }
 

@@ -321,6 +321,8 @@ pub struct Statistics {
     pub unaligned: u64,
     /// Operations that travelled in another one's entry.
     pub merged: u64,
+    /// Operations that an [`Intent`](crate::Intent) was downgraded for.
+    pub downgraded: u64,
     /// Entries pushed for the rest of a short count.
     pub resumed: u64,
     /// Entries pushed again after an interruption.

@@ -146,10 +146,13 @@ impl OpenOptions {
     }
 }
 
-/// What one write is asked for beyond writing.
+/// What one read or write is asked for beyond moving bytes.
 ///
-/// An intent holds on every platform; where a platform has no shorter way, it is met by several
-/// calls within the one operation.
+/// Each intent may be given on every platform. Where a platform, or the system of a file, has no
+/// way to meet it, its downgrade is as told below:
+/// [`Statistics::downgraded`](crate::Statistics::downgraded) counts, and
+/// [`capabilities`](crate::Io::capabilities) names what there is not, and for which file it was
+/// found out.
 ///
 /// ```
 /// use littoral::Intent;
@@ -158,21 +161,48 @@ impl OpenOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Intent {
     pub(crate) durable: bool,
+    pub(crate) uncached: bool,
+    pub(crate) no_wait: bool,
 }
 
 impl Intent {
-    /// Nothing beyond writing.
+    /// Nothing beyond reading or writing.
     #[must_use]
     pub const fn new() -> Intent {
-        Intent { durable: false }
+        Intent { durable: false, uncached: false, no_wait: false }
     }
 
     /// The write ends when its bytes are durable, as if a
     /// [`SyncKind::Data`](crate::SyncKind::Data) for it alone came with it. Until then nothing of
-    /// it is [confirmed](crate::Error::confirmed).
+    /// it is [confirmed](crate::Error::confirmed). Of a read it asks nothing.
+    ///
+    /// It holds everywhere: by one entry or by a write and a flush, whichever is better.
     #[must_use]
     pub const fn durable(mut self, durable: bool) -> Intent {
         self.durable = durable;
+        self
+    }
+
+    /// The bytes are not kept in the platform's page cache for it: for a scan or a copy that would
+    /// push out what others need. (`RWF_DONTCACHE`, Linux 6.14, on file systems that know it.)
+    ///
+    /// Downgrade: through the cache, as without it.
+    #[must_use]
+    pub const fn uncached(mut self, uncached: bool) -> Intent {
+        self.uncached = uncached;
+        self
+    }
+
+    /// It ends with [`WouldBlock`](crate::ErrorKind::WouldBlock) where it would have to wait: for
+    /// the device, for a lock of the file's system, for a truncate before it. It is not tried again
+    /// by us. A read gives all or nothing; of a write
+    /// [`confirmed`](crate::Error::confirmed) tells what was written. (`RWF_NOWAIT`. Through the
+    /// page cache ext4 never writes without waiting.)
+    ///
+    /// Downgrade: `WouldBlock`, always. Together with `durable` it is `InvalidInput`.
+    #[must_use]
+    pub const fn no_wait(mut self, no_wait: bool) -> Intent {
+        self.no_wait = no_wait;
         self
     }
 }

@@ -11,8 +11,8 @@ use littoral::platform::Setup;
 use littoral::platform::faulty::{Faults, Faulty, OpKind, Outcome, Rule, Script};
 use littoral::platform::simulated::{Config as Behaviour, Disk, Simulated};
 use littoral::{
-    Completion, Config, Errno, Error, File, Io, LockKind, OpenOptions, SyncKind, Wait, start,
-    start_on, wait,
+    Buffer, Completion, Config, Errno, Error, File, Intent, Io, LockKind, OpenOptions, SyncKind,
+    Wait, start, start_on, wait,
 };
 
 /// The kinds as the source lists them: an enumeration cannot be asked.
@@ -89,7 +89,7 @@ macro_rules! ends {
     )*};
 }
 
-ends!((), u64, littoral::Buffer, Arc<dyn File>);
+ends!((), u64, Buffer, Arc<dyn File>);
 
 fn new() -> OpenOptions {
     OpenOptions::new()
@@ -249,7 +249,7 @@ fn on_data() -> Vec<Sample> {
         (
             {
                 script.push(Rule::next(OpKind::Read, Outcome::Park));
-                let read = file.pread(0, littoral::Buffer::with_capacity(8));
+                let read = file.pread(0, Buffer::with_capacity(8));
                 io.step(io.delivered(), Wait::No);
                 read.cancel();
                 let error = bench.error(read);
@@ -411,8 +411,17 @@ fn native() -> Vec<Sample> {
     fs::write(folder.path().join("folder/file"), b"bytes").expect("a file");
     let file = wait(&*io, io.open("folder/file", new())).expect("it opens");
     let busy = wait(&*io, io.rename("folder/file", "moved")).expect_err("it is open");
+    let _cut = file.truncate(5);
+    let read = file.pread_with(0, Buffer::with_capacity(5), Intent::new().no_wait(true));
+    let haste = wait(&*io, read).expect_err("a truncate is before it");
     drop(file);
     vec![
+        (
+            haste,
+            "pread on `folder/file` failed: it would have to wait: \
+             for operations submitted before; submit it without `no_wait`, on a thread that may \
+             wait",
+        ),
         (
             busy,
             "rename of `folder/file` to `moved` failed: the file is in use; \

@@ -133,6 +133,16 @@ pub(crate) unsafe fn cut(op: &Op, bytes: usize) -> (Op, Option<Box<[Span]>>) {
             let (kept, count) = unsafe { cut_spans(spans, count, bytes) };
             (Op::Writev { file, at, spans: kept.as_ptr(), count }, Some(kept))
         }
+        Op::ReadWith { file, at, spans, count, flags } => {
+            // SAFETY: the caller's promise.
+            let (kept, count) = unsafe { cut_spans(spans, count, bytes) };
+            (Op::ReadWith { file, at, spans: kept.as_ptr(), count, flags }, Some(kept))
+        }
+        Op::WriteWith { file, at, spans, count, flags } => {
+            // SAFETY: the caller's promise.
+            let (kept, count) = unsafe { cut_spans(spans, count, bytes) };
+            (Op::WriteWith { file, at, spans: kept.as_ptr(), count, flags }, Some(kept))
+        }
         op => (op, None),
     }
 }

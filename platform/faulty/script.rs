@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::{Cqe, Doorbell, Errno, Handle, Op, Span, SyncKind, Tag};
+use crate::{Cqe, Doorbell, Errno, Handle, Op, RwFlags, Span, SyncKind, Tag};
 
 /// Events kept: enough for a check, small enough for a soak of days.
 const LOG_MAX: usize = 16 * 1024;
@@ -134,16 +134,19 @@ pub struct Entry {
     pub spans: usize,
     /// What a sync is to flush.
     pub sync: Option<SyncKind>,
+    /// What it asked for beyond moving bytes.
+    pub flags: RwFlags,
 }
 
 impl Entry {
     /// # Safety
     /// The span array must be alive.
     pub(crate) unsafe fn of(op: &Op) -> Entry {
-        let plain = |op, file, at| Entry { op, file, at, bytes: 0, spans: 0, sync: None };
+        let flags = RwFlags::empty();
+        let plain = |op, file, at| Entry { op, file, at, bytes: 0, spans: 0, sync: None, flags };
         let moving = |op, file, at, spans: &[Span]| {
             let bytes = spans.iter().map(|span| span.len as u64).sum();
-            Entry { op, file: Some(file), at, bytes, spans: spans.len(), sync: None }
+            Entry { op, file: Some(file), at, bytes, spans: spans.len(), sync: None, flags }
         };
         match *op {
             Op::Open { .. } => plain(OpKind::Open, None, 0),
@@ -163,6 +166,16 @@ impl Entry {
                 // SAFETY: the caller's promise.
                 let spans = unsafe { core::slice::from_raw_parts(spans, count as usize) };
                 moving(OpKind::Write, file, at, spans)
+            }
+            Op::ReadWith { file, at, spans, count, flags } => {
+                // SAFETY: the caller's promise.
+                let spans = unsafe { core::slice::from_raw_parts(spans, count as usize) };
+                Entry { flags, ..moving(OpKind::Read, file, at, spans) }
+            }
+            Op::WriteWith { file, at, spans, count, flags } => {
+                // SAFETY: the caller's promise.
+                let spans = unsafe { core::slice::from_raw_parts(spans, count as usize) };
+                Entry { flags, ..moving(OpKind::Write, file, at, spans) }
             }
             Op::Sync { file, kind } => {
                 Entry { sync: Some(kind), ..plain(OpKind::Sync, Some(file), 0) }

@@ -12,8 +12,8 @@ use super::errand::{Brought, Errand, close_and_forget};
 use super::transfer::{BYTES_PER_CALL, OFFSET_MAX, STAGING_BYTES};
 use super::{host, names};
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
-    Tag,
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, RwFlags, Setup,
+    SetupError, Sqe, Tag,
 };
 
 /// What a write costs without its bytes, in bytes. Measured by `./build.sh bench web`, which tells
@@ -84,6 +84,7 @@ impl Opfs {
                 write_call_cost: WRITE_CALL_COST,
                 read_call_cost: READ_CALL_COST,
                 lone_calls: false,
+                flags: RwFlags::empty(),
             },
             pushed: VecDeque::new(),
             shared: Arc::new(Shared {

@@ -132,6 +132,8 @@ impl<A: Access> Table<A> {
             | Op::Zero { .. }
             | Op::OpenDirect { .. }
             | Op::Geometry { .. }
+            | Op::ReadWith { .. }
+            | Op::WriteWith { .. }
             | Op::Register { .. }
             | Op::Unregister { .. } => Err(Errno::OPNOTSUPP),
             // Nobody is told of holes: all is data.

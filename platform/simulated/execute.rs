@@ -7,7 +7,7 @@ use super::disk::{Disk, Inode, Node};
 use super::{OFFSET_MAX, Random};
 use crate::{
     Errno, Extent, FileKind, Geometry, Handle, LockKind, Name, Op, OpenFlags, RESERVED, Region,
-    Span, Sqe, Stat,
+    RwFlags, Span, Sqe, Stat,
 };
 
 fn known(node: &Node) -> Stat {
@@ -163,6 +163,20 @@ impl Files {
             Op::Writev { file, at, spans, count } => {
                 // SAFETY: as for `Readv`.
                 unsafe { self.write(file, at, core::slice::from_raw_parts(spans, count as usize)) }
+            }
+            Op::ReadWith { file, at, spans, count, flags: _ } => {
+                // SAFETY: as for `Readv`.
+                unsafe { self.read(file, at, core::slice::from_raw_parts(spans, count as usize)) }
+            }
+            Op::WriteWith { file, at, spans, count, flags } => {
+                // SAFETY: as for `Writev`.
+                let spans = unsafe { core::slice::from_raw_parts(spans, count as usize) };
+                // SAFETY: as for `Writev`.
+                let written = unsafe { self.write(file, at, spans) }?;
+                if flags.contains(RwFlags::DURABLE) {
+                    self.sync_range(file, at, written)?;
+                }
+                Ok(written)
             }
             // Sizes and contents are flushed together, so one kind is as good as the other.
             Op::Sync { file, kind: _ } => self.sync(file),
@@ -431,6 +445,14 @@ impl Files {
             Node::Directory { .. } => self.disk.sync_directory(name),
         }
         Ok(0)
+    }
+
+    /// A flush of what was just written there.
+    fn sync_range(&self, file: Handle, at: u64, len: u64) -> Result<(), Errno> {
+        let (inode, _) = self.inode(file)?;
+        let contents = inode.lock();
+        inode.stable().flush_range(&contents, at, len);
+        Ok(())
     }
 
     /// A flush that fails; the error is of a handle that cannot be flushed at all.

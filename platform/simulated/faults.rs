@@ -9,7 +9,7 @@ use core::time::Duration;
 use super::execute::Files;
 use super::{Permille, Random};
 use crate::faulty::{self, Entry, Liar, OpKind, Verdict, cut};
-use crate::{Cqe, Errno, Op, Tag};
+use crate::{Cqe, Errno, Op, RwFlags, Tag};
 
 /// Makes the seed's choices of faults others than those of order.
 const STREAM: u64 = 0xfa_0175;
@@ -40,6 +40,8 @@ pub struct Faults {
     /// reaped before, or with a tag that was never given. A ring must not do that, and an engine
     /// must not be harmed by it. ([`Faulty`](crate::Faulty) around such a ring panics.)
     pub stale: Permille,
+    /// Reads and writes that are not to wait, and would have to: `EAGAIN`.
+    pub waits: Permille,
     /// What fails, and how; of several that fit an entry each has its chance, in this order.
     pub failing: Vec<Failing>,
 }
@@ -71,6 +73,7 @@ impl Faults {
             late: Permille(100),
             late_max: Duration::from_millis(1),
             stale: Permille(50),
+            waits: Permille(300),
             failing: Vec::new(),
         }
     }
@@ -151,6 +154,10 @@ impl Trouble {
             // SAFETY: as above.
             return Err(unsafe { self.fail(files, op, &entry, code) });
         }
+        let waits = self.faults.waits;
+        if entry.flags.contains(RwFlags::NO_WAIT) && self.random().chance(waits) {
+            return Err(Errno::AGAIN);
+        }
         match self.liar.verdict(None, &entry, false, direct) {
             // SAFETY: as above.
             Verdict::Forward => unsafe { files.execute(op) },
@@ -176,7 +183,7 @@ impl Trouble {
         let nothing_done = matches!(code, Errno::NOSPC | Errno::DQUOT | Errno::INTR | Errno::AGAIN);
         let done = match op {
             Op::Sync { file, .. } if !nothing_done => files.fail_to_sync(*file, self.random()),
-            Op::Write { .. } | Op::Writev { .. } if !nothing_done => {
+            Op::Write { .. } | Op::Writev { .. } | Op::WriteWith { .. } if !nothing_done => {
                 let bytes = usize::try_from(entry.bytes).unwrap_or(usize::MAX);
                 let bytes = self.random().below(bytes.saturating_add(1));
                 // SAFETY: the caller's promise; the spans live until after the execution.

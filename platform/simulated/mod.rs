@@ -36,7 +36,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Clock, Cqe, Direct, Doorbell, Errno, Full, Geometry, GeometrySource, Limits, Op, Report, Ring,
-    Setup, Sqe, Tag,
+    RwFlags, Setup, Sqe, Tag,
 };
 
 pub use disk::Disk;
@@ -90,6 +90,8 @@ pub struct Config {
     /// What direct I/O asks for, and the ring insists on; `None` if there is none. A browser's
     /// worker has none.
     pub direct: Option<Geometry>,
+    /// [`Limits::flags`].
+    pub flags: RwFlags,
 }
 
 impl Default for Config {
@@ -108,6 +110,7 @@ impl Default for Config {
             read_call_cost: 64 * 1024,
             lone_calls: false,
             direct: Some(Geometry::uniform(512, GeometrySource::Simulated)),
+            flags: RwFlags::all(),
         }
     }
 }
@@ -189,6 +192,7 @@ impl Simulated {
             write_call_cost: config.write_call_cost,
             read_call_cost: config.read_call_cost,
             lone_calls: config.lone_calls && !config.hosted,
+            flags: if config.hosted { RwFlags::empty() } else { config.flags },
         };
         let state = State {
             random: Random::new(config.seed),

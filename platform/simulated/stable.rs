@@ -196,6 +196,42 @@ impl Stable {
         self.image.resize(seen.size());
     }
 
+    /// The bytes there, with all of their pages, and the size, are durable from now on.
+    pub(super) fn flush_range(&mut self, seen: &Contents, at: u64, len: u64) {
+        if len == 0 {
+            return;
+        }
+        let cut = |change: &Change| matches!(change, Change::Resize { .. });
+        if self.unsynced.iter().any(cut) {
+            // Journaled as one with all that came before.
+            self.flush(seen);
+            return;
+        }
+        let pages = split(at).0..=split(at + len - 1).0;
+        let (start, end) = (pages.start() * PAGE as u64, (pages.end() + 1) * PAGE as u64);
+        for page in pages {
+            if let Some(bytes) = seen.pages().get(&page) {
+                self.image.pages.insert(page, Arc::clone(bytes));
+            }
+        }
+        let mut left = Vec::new();
+        for change in self.unsynced.drain(..) {
+            let Change::Write { at, bytes } = change else { unreachable!("there is none") };
+            let (first, last) = (start.saturating_sub(at), end.saturating_sub(at));
+            let within = |n: u64| usize::try_from(n).map_or(bytes.len(), |n| n.min(bytes.len()));
+            let (before, behind) = (&bytes[..within(first)], &bytes[within(last)..]);
+            if !before.is_empty() {
+                left.push(Change::Write { at, bytes: before.into() });
+            }
+            if !behind.is_empty() {
+                left.push(Change::Write { at: at.max(end), bytes: behind.into() });
+            }
+        }
+        self.unsynced = left;
+        self.cost = self.unsynced.iter().map(Change::cost).sum();
+        self.image.resize(seen.size());
+    }
+
     /// A flush that fails: some of it becomes durable, and the rest is forgotten.
     pub(super) fn fail_to_flush(&mut self, random: &mut Random, sector: u64) {
         self.image = self.after_crash(random, sector);

@@ -9,7 +9,7 @@ use super::locks::lock;
 use super::names::known;
 use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, direct, errno, raw, sharing};
 use crate::sharing::Sharing;
-use crate::{Direct, Errno, Extent, Op, Span, Stat, SyncKind};
+use crate::{Direct, Errno, Extent, Op, RwFlags, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
 // are guaranteed to be laid out as.
@@ -117,6 +117,67 @@ cfg_if::cfg_if! {
     }
 }
 
+cfg_if::cfg_if! {
+    if #[cfg(any(target_os = "linux", target_os = "android"))] {
+        use rustix::io::ReadWriteFlags;
+
+        /// What this system has calls for. Which of them a kernel and a file system take is told by
+        /// each call: `EOPNOTSUPP` for one that they do not know.
+        pub(super) const FLAGS: RwFlags = RwFlags::all();
+
+        /// `RWF_DONTCACHE`, since Linux 6.14.
+        const DONTCACHE: u32 = 0x80;
+
+        /// The kernel's flags for ours.
+        pub(crate) fn rw_flags(flags: RwFlags) -> ReadWriteFlags {
+            let mut bits = ReadWriteFlags::empty();
+            bits.set(ReadWriteFlags::DSYNC, flags.contains(RwFlags::DURABLE));
+            bits.set(ReadWriteFlags::NOWAIT, flags.contains(RwFlags::NO_WAIT));
+            let dontcache = ReadWriteFlags::from_bits_retain(DONTCACHE);
+            bits.set(dontcache, flags.contains(RwFlags::UNCACHED));
+            bits
+        }
+
+        fn read_with(
+            fd: BorrowedFd<'_>,
+            into: &mut [IoSliceMut<'_>],
+            at: u64,
+            flags: RwFlags,
+        ) -> rustix::io::Result<usize> {
+            rustix::io::preadv2(fd, into, at, rw_flags(flags))
+        }
+
+        fn write_with(
+            fd: BorrowedFd<'_>,
+            from: &[IoSlice<'_>],
+            at: u64,
+            flags: RwFlags,
+        ) -> rustix::io::Result<usize> {
+            rustix::io::pwritev2(fd, from, at, rw_flags(flags))
+        }
+    } else {
+        pub(super) const FLAGS: RwFlags = RwFlags::empty();
+
+        fn read_with(
+            _: BorrowedFd<'_>,
+            _: &mut [IoSliceMut<'_>],
+            _: u64,
+            _: RwFlags,
+        ) -> rustix::io::Result<usize> {
+            Err(rustix::io::Errno::OPNOTSUPP)
+        }
+
+        fn write_with(
+            _: BorrowedFd<'_>,
+            _: &[IoSlice<'_>],
+            _: u64,
+            _: RwFlags,
+        ) -> rustix::io::Result<usize> {
+            Err(rustix::io::Errno::OPNOTSUPP)
+        }
+    }
+}
+
 impl Direct for Files {
     fn sharing(&self) -> Option<&dyn Sharing> {
         Some(self)
@@ -131,7 +192,7 @@ impl Direct for Files {
         // SAFETY: the caller promised that the handle is open, and that the span's memory is alive
         // and ours to write; a span is laid out as an `IoSliceMut`, asserted above.
         let (fd, into) = unsafe { (borrow(file), slice::from_raw_parts_mut(start, 1)) };
-        let read = rustix::io::preadv2(fd, into, at, rustix::io::ReadWriteFlags::NOWAIT);
+        let read = rustix::io::preadv2(fd, into, at, ReadWriteFlags::NOWAIT);
         read.map(|n| n as u64).map_err(errno)
     }
 
@@ -191,6 +252,18 @@ impl Direct for Files {
                 // SAFETY: as above; a span is laid out as an `IoSlice`, asserted above.
                 let (fd, from) = unsafe { (borrow(file), slice::from_raw_parts(start, len)) };
                 rustix::io::pwritev(fd, from, at).map(count)
+            }
+            Op::ReadWith { file, at, spans, count: spans_len, flags } => {
+                let (start, len) = (spans.cast_mut().cast::<IoSliceMut<'_>>(), capped(spans_len));
+                // SAFETY: as for `Readv`.
+                let (fd, into) = unsafe { (borrow(file), slice::from_raw_parts_mut(start, len)) };
+                read_with(fd, into, at, flags).map(count)
+            }
+            Op::WriteWith { file, at, spans, count: spans_len, flags } => {
+                let (start, len) = (spans.cast::<IoSlice<'_>>(), capped(spans_len));
+                // SAFETY: as for `Writev`.
+                let (fd, from) = unsafe { (borrow(file), slice::from_raw_parts(start, len)) };
+                write_with(fd, from, at, flags).map(count)
             }
             // SAFETY: as above.
             Op::Sync { file, kind } => sync(unsafe { borrow(file) }, kind).map(done),

@@ -20,6 +20,8 @@ use rustix::fs::{CWD, Mode, OFlags, RawMode};
 
 pub(crate) use errors::errno;
 #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
+pub(crate) use execute::rw_flags;
+#[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
 pub(crate) use names::{DIRECTORY_MODE, UNNAMED};
 
 use crate::{Handle, Limits, Name, OpenFlags, Setup, SetupError};
@@ -49,6 +51,7 @@ pub(crate) fn limits(in_flight: u32) -> Limits {
         write_call_cost: WRITE_CALL_COST,
         read_call_cost: 0,
         lone_calls: true,
+        flags: execute::FLAGS,
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
-use crate::unix::{BYTES_PER_CALL, DIRECTORY_MODE, UNNAMED, mode, open_flags, raw};
+use crate::unix::{BYTES_PER_CALL, DIRECTORY_MODE, UNNAMED, mode, open_flags, raw, rw_flags};
 use crate::{Handle, Op, OpenFlags, Span, SyncKind};
 
 bitflags::bitflags! {
@@ -107,6 +107,14 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd, place: Option<u16>) -> Opti
                 }
                 None => (Ops::WRITEV, opcode::Writev::new(file, spans, count).offset(at).build()),
             }
+        }
+        Op::ReadWith { file, at, spans, count, flags } => {
+            let entry = opcode::Readv::new(Fd(raw(file)), spans.cast(), count).offset(at);
+            (Ops::READV, entry.rw_flags(rw_flags(flags).bits().cast_signed()).build())
+        }
+        Op::WriteWith { file, at, spans, count, flags } => {
+            let entry = opcode::Writev::new(Fd(raw(file)), spans.cast(), count).offset(at);
+            (Ops::WRITEV, entry.rw_flags(rw_flags(flags).bits().cast_signed()).build())
         }
         Op::Sync { file, kind } => {
             let flags = match kind {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use littoral_platform::Handle;
+use littoral_platform::{Handle, RwFlags};
 
 use super::barrier::Barrier;
 use super::direct::DirectSide;
@@ -43,6 +43,10 @@ pub(crate) struct OpenFile {
     /// Where overlapping operations keep their order.
     pub(crate) order: Option<Box<Order>>,
     pub(crate) flushes: Line,
+    /// Entries of durable writes in the ring.
+    pub(crate) durables: u32,
+    /// What its system does not do for entries.
+    pub(crate) refused: RwFlags,
     /// What a flush failed with, until that is acknowledged.
     pub(crate) poison: Option<Error>,
     pub(crate) closing: Closing,
@@ -161,6 +165,8 @@ impl Files {
             failures: Failures::default(),
             order: None,
             flushes: Line::default(),
+            durables: 0,
+            refused: RwFlags::empty(),
             poison: None,
             closing: Closing::No,
             closer: NONE,

@@ -45,6 +45,10 @@ impl Line {
         core::mem::take(&mut self.waiting)
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// It does not want to go any more.
     fn withdraw(&mut self, slot: u32) {
         self.waiting.retain(|waiting| *waiting != slot);
@@ -181,7 +185,7 @@ impl State {
     }
 
     /// A flush of the file has failed, for good.
-    fn poison(&mut self, file: u32, error: Error) {
+    pub(crate) fn poison(&mut self, file: u32, error: Error) {
         let entry = self.files.get(file);
         self.poisons.add(entry.identity, &entry.names, &error);
         entry.poison = Some(error);
@@ -266,7 +270,7 @@ fn changes(operation: Operation) -> bool {
 
 /// Whether a flush that ended so has run. One that was interrupted, cancelled, or refused for what
 /// the handle or the file system is, has not, and nothing is lost by it.
-fn is_final(code: Errno) -> bool {
+pub(crate) fn is_final(code: Errno) -> bool {
     let refused =
         matches!(code, Errno::BADF | Errno::INVAL | Errno::ROFS | Errno::NOSYS | Errno::OPNOTSUPP);
     !refused && !is_transient(code)

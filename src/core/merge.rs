@@ -52,10 +52,8 @@ impl State {
             (slot.file, slot.at, slot.total)
         };
         let tail = core::mem::replace(&mut self.files.get(file).tails[direction], index);
-        let alike = |one: &Slot, other: &Slot| {
-            let lanes = one.lane == other.lane;
-            lanes && one.durable == other.durable && one.batch == other.batch
-        };
+        let alike =
+            |one: &Slot, other: &Slot| one.wishes() == other.wishes() && one.batch == other.batch;
         if tail == NONE
             || self.slots[tail].end() != at
             || !alike(&self.slots[tail], &self.slots[index])

@@ -21,6 +21,7 @@ mod flush;
 mod fork;
 mod group;
 mod held;
+mod intent;
 mod locking;
 mod locks;
 mod lone;
@@ -57,6 +58,7 @@ use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
 pub(crate) use events::tell_start_failed;
 use events::{Event, Teller};
 pub(crate) use held::{Held, Naming, Opened, Value};
+use intent::with_intents;
 pub(crate) use registered::Registered;
 pub(crate) use state::handle_closed;
 pub(crate) use table::{Callback, Key};
@@ -91,7 +93,7 @@ struct Platform {
 
 impl Core {
     pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
-        let report = with_locks(ring.report(), &config);
+        let report = with_intents(with_locks(ring.report(), &config), ring.limits());
         let teller = Teller::new(&report, config.locks);
         let core = Arc::new(Core {
             followers: Condvar::new(),
@@ -210,10 +212,13 @@ impl Core {
         Statistics { alive, in_flight, queued, registered, fixed, ..state.statistics }
     }
 
-    /// What the platform chose and refused, memory included.
+    /// What the platform chose and refused, memory and intents included.
     pub(crate) fn capabilities(&self) -> Report {
-        let refused = self.lock().registry.refused;
         let mut report = self.report.clone();
+        let state = self.lock();
+        let refused = state.registry.refused;
+        report.refused.extend(state.refused_intents());
+        drop(state);
         if let Some((bytes, code)) = refused {
             report.refused.push((format!("registering {bytes} bytes of arenas"), code));
         }

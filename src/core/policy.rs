@@ -18,7 +18,7 @@
 //! hand-overs between threads, which a thread that would only wait can spare itself. It must really
 //! have nothing else to do: a call cannot be left before its end, so it is made only where the wait
 //! has no limit of time, and nothing is under way or untold that somebody may be waiting for. Then
-//! nothing of that file is in flight either, and a call keeps the order of things as the ring would.
+//! nothing of that file is in flight either, and a call keeps the order of things as the ring does.
 
 /// How often in a row the pause doubles at most.
 const DOUBLINGS_MAX: u32 = 10;
@@ -54,6 +54,18 @@ impl Bet {
         self.pause = 1 << self.misses;
         self.misses = (self.misses + 1).min(DOUBLINGS_MAX);
     }
+}
+
+/// Whether a durable write goes as one entry that is durable at its end (`RWF_DSYNC`), and not as a
+/// write and a flush. `alone` says that no other write of the file is being made durable.
+///
+/// Past the page cache, alone: the submitter hands both to the device, and wakes once, where the
+/// flush would go to a kernel worker: 1.0 context switches in place of 4. Through the cache the
+/// entry goes to a worker in any case, and saves 3 % of a flush's time; but it has an error that
+/// may be a write's or a flush's. And many of them cost a flush each: 32 at once take 0.6 ms past
+/// the cache and 3.4 ms through it, in place of 0.3 and 0.4 for 32 writes that share one flush.
+pub(crate) fn is_durable_by_entry(past_the_cache: bool, alone: bool) -> bool {
+    past_the_cache && alone
 }
 
 /// What an operation has a kernel do.
@@ -116,6 +128,14 @@ mod tests {
             assert!(work.is_for_its_waiter(&nobody), "{work:?}");
         }
         assert!(!Work::Write { cached: false }.is_for_its_waiter(&nobody));
+    }
+
+    #[test]
+    fn a_flush_that_can_be_shared_is() {
+        assert!(is_durable_by_entry(true, true));
+        for (past_the_cache, alone) in [(true, false), (false, true), (false, false)] {
+            assert!(!is_durable_by_entry(past_the_cache, alone));
+        }
     }
 
     #[test]

@@ -153,7 +153,12 @@ impl State {
         self.statistics.pushed += 1;
         let Item::Slot(head) = item else { return };
         self.ordinary_in_flight += 1;
-        self.slots[head].stage = Stage::Pushed;
+        let slot = &mut self.slots[head];
+        slot.stage = Stage::Pushed;
+        if slot.is_durable_write() {
+            let file = slot.file;
+            self.files.get(file).durables += 1;
+        }
         self.forget_tail(head);
     }
 
@@ -270,12 +275,23 @@ impl State {
         let slot = &self.slots[head];
         let (file, lane, at) = (slot.file, slot.lane, slot.position() - back);
         let file = self.handle_of(file, lane, write);
+        let flags = self.entry_flags(head);
         let op = match (&spans[..], write) {
+            (many, _) if !flags.is_empty() => {
+                let (spans, count) = (many.as_ptr(), count(many.len()));
+                if write {
+                    Op::WriteWith { file, at, spans, count, flags }
+                } else {
+                    Op::ReadWith { file, at, spans, count, flags }
+                }
+            }
             (&[span], false) => Op::Read { file, at, span },
             (&[span], true) => Op::Write { file, at, span },
             (many, false) => Op::Readv { file, at, spans: many.as_ptr(), count: count(many.len()) },
             (many, true) => Op::Writev { file, at, spans: many.as_ptr(), count: count(many.len()) },
         };
+        // What is asked for more than moving bytes goes from plain memory.
+        let region = if flags.is_empty() { region } else { Region::NONE };
         let slot = &mut self.slots[head];
         (slot.asked, slot.region) = (bytes, region);
         slot.spans = spans;

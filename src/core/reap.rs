@@ -84,6 +84,15 @@ impl State {
         self.in_flight -= 1;
         self.ordinary_in_flight -= 1;
         self.write_over(slot);
+        if self.slots[slot].is_durable_write() {
+            let file = self.slots[slot].file;
+            self.files.get(file).durables -= 1;
+        }
+        if let Err(code) = cqe.result
+            && self.declined(slot, code)
+        {
+            return;
+        }
         if let Err(code) = cqe.result
             && self.may_retry(slot, code)
         {
@@ -219,6 +228,7 @@ impl State {
     fn credit(&mut self, slot: u32, count: u64) {
         let slot = &mut self.slots[slot];
         slot.done += count;
+        slot.unflushed |= slot.durable && !slot.by_entry && count > 0;
         slot.cursor.advance(&slot.held, count);
         if count > 0 {
             (slot.retries, slot.stalls) = (0, 0);
@@ -228,7 +238,7 @@ impl State {
     fn complete_transfer(&mut self, slot: u32) {
         let slot_ref = &mut self.slots[slot];
         let value = if matches!(slot_ref.operation, Operation::Pwrite | Operation::Pwritev) {
-            if slot_ref.durable {
+            if slot_ref.unflushed {
                 self.flush_write(slot);
                 return;
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use littoral_platform::sharing::Ranges;
-use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, Sqe, Tag};
+use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, RwFlags, Sqe, Tag};
 
 use super::apart::Lane;
 use super::barrier::Ready;
@@ -126,6 +126,8 @@ pub(crate) struct State {
     /// The ring is dead, for that reason.
     pub(crate) dead: Option<Errno>,
     pub(crate) statistics: Statistics,
+    /// What some file's system has refused entries for, once each, with what to tell of it.
+    pub(crate) refused_intents: Vec<(RwFlags, String)>,
     /// Lists of slots, to be used again.
     pub(crate) spares: Vec<Vec<u32>>,
     /// Reused between ends of operations.
@@ -188,6 +190,7 @@ impl State {
             closed: false,
             dead: None,
             statistics: Statistics::default(),
+            refused_intents: Vec::new(),
             spares: Vec::new(),
             ready: Vec::new(),
         }
@@ -240,6 +243,8 @@ impl State {
         slot.cursor = super::writev::Cursor::default();
         (slot.retries, slot.stalls) = (0, 0);
         (slot.cancelled, slot.detached) = (false, false);
+        (slot.durable, slot.by_entry, slot.unflushed) = (false, false, false);
+        slot.flags = RwFlags::empty();
         (slot.head, slot.next) = (index, NONE);
         (slot.lane, slot.kept_apart) = (Lane::Cached, false);
         slot.held = held;
@@ -266,7 +271,7 @@ impl State {
         };
         if matches!(slot.operation, Operation::Pwrite | Operation::Pwritev) {
             // What a durable write has written counts when it is flushed, and then it has ended.
-            error.confirmed_to(if slot.durable { 0 } else { slot.done })
+            error.confirmed_to(if slot.unflushed { 0 } else { slot.done })
         } else {
             error
         }

@@ -18,7 +18,7 @@ use core::sync::atomic::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use littoral_platform::{Cqe, Direct, Op, Sqe};
+use littoral_platform::{Cqe, Direct, Op, RwFlags, Sqe};
 
 use super::Core;
 use super::apart::Lane;
@@ -351,7 +351,7 @@ impl Slot {
         (self.done, self.asked, self.chain_bytes) = (0, self.total, self.total);
         self.cursor = Cursor::default();
         (self.retries, self.stalls) = (0, 0);
-        self.durable = false;
+        (self.durable, self.unflushed, self.flags) = (false, false, RwFlags::empty());
         (self.lane, self.kept_apart) = (Lane::Cached, false);
         self.batch = ALONE;
         (self.head, self.next) = (index, NONE);

@@ -29,6 +29,10 @@ impl Core {
             let error = Error::new(ErrorKind::InvalidInput, operation);
             return Err(error.because("offset and length reach past the platform's maximum"));
         }
+        if intent.is_impossible() {
+            let error = Error::new(ErrorKind::InvalidInput, operation);
+            return Err(error.because("what is durable has been waited for"));
+        }
         let lane = opened.lane(at, &held, write, self.limits.bytes_per_call);
         let mut state = self.lock();
         let refusal = state.refusal_on(opened, operation);
@@ -48,11 +52,17 @@ impl Core {
             state.finish(index, Ok(value));
         } else {
             let slot = &mut state.slots[index];
-            (slot.at, slot.total, slot.durable) = (at, total, intent.durable);
+            (slot.at, slot.total) = (at, total);
             slot.lane = lane;
             let unaligned = opened.direct.is_some() && lane == Lane::Cached;
             state.statistics.unaligned += u64::from(unaligned);
-            state.admit(index, if write { Class::Write } else { Class::Read });
+            let class = if write { Class::Write } else { Class::Read };
+            if intent == Intent::new() {
+                state.admit(index, class);
+            } else if state.heed_intent(index, intent) {
+                state.admit(index, class);
+                state.heed_haste(index);
+            }
         }
         let key = state.key(index);
         self.leave(state);

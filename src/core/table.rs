@@ -4,7 +4,7 @@ use core::ops::{Index, IndexMut};
 use core::task::Waker;
 use std::sync::Arc;
 
-use littoral_platform::{Region, Span, SyncKind};
+use littoral_platform::{Region, RwFlags, Span, SyncKind};
 
 use super::Core;
 use super::apart::Lane;
@@ -120,6 +120,12 @@ pub(crate) struct Slot {
     pub(crate) lane: Lane,
     /// Its entry counts among those that are kept apart.
     pub(crate) kept_apart: bool,
+    /// What its entries ask for beyond moving bytes, but for being durable.
+    pub(crate) flags: RwFlags,
+    /// Of a durable write: the entry that is in the ring makes durable what it moves; some bytes
+    /// were moved by one that did not.
+    pub(crate) by_entry: bool,
+    pub(crate) unflushed: bool,
     /// The group that hears of its end, and the batch it was submitted in.
     pub(crate) group: Key,
     pub(crate) batch: u32,
@@ -163,6 +169,9 @@ impl Slot {
             durable: false,
             lane: Lane::Cached,
             kept_apart: false,
+            flags: RwFlags::empty(),
+            by_entry: false,
+            unflushed: false,
             group: Key::NONE,
             batch: 0,
             head: NONE,

@@ -269,11 +269,12 @@ impl Script {
         if self.random.chance(8) {
             // Known of as it begins: what its flush spoils may be told before it is.
             history.suspect();
-            let intent = Intent::new().durable(true);
+            let intent = Intent::new().durable(true).uncached(self.random.chance(30));
             return Work::Durable(handle.pwrite_with(at, bytes.into(), intent), event);
         }
         if self.random.chance(60) {
-            return Work::Change(handle.pwrite(at, bytes.into()), event);
+            let intent = Intent::new().uncached(self.random.chance(10));
+            return Work::Change(handle.pwrite_with(at, bytes.into(), intent), event);
         }
         let mut parts = Vector::new();
         let mut left = &bytes[..];

@@ -8,7 +8,7 @@ use littoral::platform::faulty::OpKind;
 use littoral::platform::simulated::{
     Config as Behaviour, Control, Disk, Failing, Faults, Host, Permille, Simulated,
 };
-use littoral::platform::{Geometry, Setup};
+use littoral::platform::{Geometry, RwFlags, Setup};
 use littoral::{Config, Errno, GeometrySource, Io, Status, Wait, start_on};
 
 use crate::random::Random;
@@ -68,6 +68,7 @@ impl World {
             write_call_cost: random.one_of(&[0, 2000, 64 * 1024]),
             read_call_cost: random.one_of(&[0, 2000, 64 * 1024]),
             lone_calls: random.chance(50),
+            flags: random.one_of(&[RwFlags::all(), RwFlags::empty()]),
             ..Behaviour::seeded(seed)
         };
         let disk = Disk::new();
@@ -160,6 +161,7 @@ fn faults(random: &mut Random, broken: bool) -> Faults {
         late: random.one_of(&rates),
         late_max: Duration::from_micros(random.one_of(&[10, 300])),
         stale: random.one_of(&rates),
+        waits: Permille::NEVER,
         failing: Vec::new(),
     };
     if broken {

@@ -13,6 +13,7 @@ mod errors;
 mod faults;
 mod files;
 mod groups;
+mod intents;
 mod locks;
 mod lone;
 mod memory;
@@ -65,6 +66,7 @@ const FAMILIES: &[&[Check]] = &[
     order::CHECKS,
     sync_loss::CHECKS,
     durable::CHECKS,
+    intents::CHECKS,
     groups::CHECKS,
     ordered::CHECKS,
     files::CHECKS,
