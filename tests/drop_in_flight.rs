@@ -44,6 +44,7 @@ trait Subject: Sized {
     fn write(&mut self, at: u64, from: Buffer);
     /// Starts them; how many the kernel has at this moment.
     fn submit(&mut self) -> usize;
+    fn is_pool(&self) -> bool;
     /// Drops the driver. How each operation ended, as far as one can know.
     fn end(self) -> Vec<Ended>;
 }
@@ -76,6 +77,10 @@ impl Subject for Engine {
     fn submit(&mut self) -> usize {
         self.io.step(self.io.delivered(), Wait::No);
         usize::try_from(self.io.statistics().in_flight).expect("few")
+    }
+
+    fn is_pool(&self) -> bool {
+        self.io.capabilities().backend == "threads"
     }
 
     fn end(self) -> Vec<Ended> {
@@ -129,6 +134,10 @@ impl Subject for Naive {
         self.buffers.len() - self.ring.finished()
     }
 
+    fn is_pool(&self) -> bool {
+        false
+    }
+
     fn end(self) -> Vec<Ended> {
         let Naive { ring, file, buffers } = self;
         drop(ring);
@@ -141,6 +150,8 @@ impl Subject for Naive {
 /// What came of one run.
 struct Report {
     in_flight: usize,
+    /// Whether it was no ring of the kernel's.
+    is_pool: bool,
     ended: Vec<Result<(), ErrorKind>>,
     /// Places of memory that are free after the drop.
     free: usize,
@@ -177,6 +188,7 @@ fn run<S: Subject>(direction: Direction, path: &Path, drain: Duration) -> Option
         }
     }
     let in_flight = subject.submit();
+    let is_pool = subject.is_pool();
     let start = Instant::now();
     let ended = subject.end();
     let dropping = start.elapsed();
@@ -195,7 +207,7 @@ fn run<S: Subject>(direction: Direction, path: &Path, drain: Duration) -> Option
         }
         Direction::Writes => check_file(path, &ended),
     };
-    Some(Report { in_flight, ended, free: again.len(), damaged, dropping })
+    Some(Report { in_flight, is_pool, ended, free: again.len(), damaged, dropping })
 }
 
 fn all(bytes: &[u8], byte: u8) -> bool {
@@ -277,6 +289,10 @@ fn abandons(direction: Direction) {
         assert_eq!(report.free, COUNT - abandoned, "abandoned memory is not free");
         if abandoned > 0 {
             assert!(!support::descriptors_of(&path).is_empty(), "its file is leaked, too");
+            return;
+        }
+        if report.is_pool && round == TRIES {
+            eprintln!("NOT SEEN: the pool of threads cancels what it has not begun");
             return;
         }
         assert!(round < TRIES, "the disk is too quick: nothing was in flight at the drop");

@@ -85,11 +85,11 @@ fn the_engine_flushes_no_torn_write_in_silence() {
             LETTERS.map(|letter| Shared::from(vec![letter; PART])).into_iter().collect();
         let write = file.pwritev(0, parts.clone());
         let sync = file.sync(SyncKind::Data);
+        // Nobody has heard of the failure yet.
+        let flushed = support::kind(wait(&*io, sync));
+        assert_eq!(flushed, Err(ErrorKind::WriteLost), "a flush of a torn write");
         let refused = wait(&*io, write).expect_err("it is torn");
         assert_eq!((refused.kind(), refused.confirmed()), (ErrorKind::InvalidInput, Some(LIMIT)));
-        // The flush was asked for when nobody had heard of the failure yet.
-        let sync = support::kind(wait(&*io, sync));
-        assert_eq!(sync, Err(ErrorKind::WriteLost), "a flush of a torn write");
         assert!(std::fs::read(folder.path().join("file")).expect("it is there") == torn());
         // Who has heard of it decides what the file is good for.
         wait(&*io, file.sync(SyncKind::Data)).expect("what was written is flushed");

@@ -12,6 +12,8 @@ import { simulation } from './simulation.mjs';
 const BACKENDS = ['uring', 'threads', 'faulty-uring', 'faulty-threads'];
 /** Tests of sources, which are not in the guest. */
 const OF_SOURCES = ['tidy', 'public_api', 'error_texts'];
+/** Tests of what is the same on every kernel, within those of the platform. */
+const PORTABLE = ['simulated::', 'opfs::', 'faulty::'];
 /** They are the same on every kernel: so few, also of those that are run under restrictions. */
 const SEEDS = 1000;
 const SEEDS_RESTRICTED = 100;
@@ -22,6 +24,8 @@ const PROGRAM = 400;
 /** What reproducers saw, and what they could not. */
 const TOLD = /^(\| )?(test .* \.\.\. )?(bare ring|ECANCELED|NOT SEEN|SKIPPED|.*, naive: )/;
 
+const skipped = (name) =>
+  name === 'littoral_platform' ? PORTABLE.flatMap((each) => ['--skip', each]) : [];
 const inGuest = (name) => `/programs/${name}`;
 const LAUNCHER = inGuest('conformance');
 
@@ -54,7 +58,9 @@ export async function plan(seed) {
 
   const parts = [
     { name: 'capabilities', seconds: 60, command: [LAUNCHER, '--capabilities'], kind: 'text' },
-    ...ofKernel.map(({ name }) => test(name, `test ${name}`, [inGuest(name), '--nocapture'])),
+    ...ofKernel.map(({ name }) =>
+      test(name, `test ${name}`, [inGuest(name), '--nocapture', ...skipped(name)]),
+    ),
     ...BACKENDS.map((backend) => suite(backend, backend)),
     suite('uring on tmpfs', 'uring', undefined, ['env', 'TMPDIR=/tmp']),
     seeds('', SEEDS),

@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { targetFolder } from './cargo.mjs';
 import { harness, scratch } from './paths.mjs';
 import { output, run } from './process.mjs';
 
@@ -60,6 +61,8 @@ async function disk(linux, parts, programs, top) {
   folders(top, ['bin', 'data', 'dev', 'etc', 'proc', 'programs', 'root', 'sys', 'tmp', 'var']);
   initAnd(linux, top);
   chmodSync(join(top, 'data'), 0o1777);
+  // Cargo's folder for the files of tests, which they were built to use.
+  folders(top, [await targetFolder('tmp')]);
   writeFileSync(join(top, 'etc/passwd'), 'root:x:0:0::/root:/bin/sh\nnobody:x:99:99::/:/bin/sh\n');
   writeFileSync(join(top, 'etc/group'), 'root:x:0:\nnobody:x:99:\n');
   const lines = parts.map(({ name, seconds, command }) =>
