@@ -44,7 +44,8 @@ pub trait Doorbell: Send + Sync {
 /// Operations executed by the calling thread, now.
 pub trait Direct: Send + Sync {
     /// Executes `op` and answers what its completion would have said; `EAGAIN` where only the
-    /// host's turn could do it.
+    /// host's turn could do it. A handle with which an entry was pushed is closed by an entry, and
+    /// not here: the ring may keep its file in a place of its own.
     ///
     /// # Errors
     /// As the operation's completion.

@@ -94,6 +94,10 @@ unsafe impl Ring for Native {
         either!(*self, ring => Box::new(ring).forked(files));
     }
 
+    fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
+        either!(self, ring => ring.keep_files(files))
+    }
+
     fn fixed(&self) -> u64 {
         either!(self, ring => ring.fixed())
     }

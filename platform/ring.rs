@@ -531,6 +531,16 @@ pub unsafe trait Ring: Send {
         core::mem::forget(self);
     }
 
+    /// Has the platform know up to that many open files ahead, so that entries on them cost less.
+    /// How many it will.
+    ///
+    /// # Errors
+    /// `EOPNOTSUPP` where there is no such thing, or why there is none now.
+    fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
+        let _ = files;
+        Err(Errno::OPNOTSUPP)
+    }
+
     /// Entries so far whose memory lay in a region that the ring was told of.
     fn fixed(&self) -> u64 {
         0

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use io_uring::{opcode, types};
 use littoral::{
-    Arena, Buffer, Completion, Error, ErrorKind, File, Io, OpenOptions, Wait, start, wait,
+    Arena, Buffer, Completion, Error, ErrorKind, File, Io, OpenOptions, Registration, Wait, start,
+    wait,
 };
 
 const COUNT: usize = 64;
@@ -40,6 +41,10 @@ type Ended = Result<Option<Buffer>, Error>;
 trait Subject: Sized {
     /// Opens the file for direct I/O; `None` where there is none, or no ring.
     fn open(path: &Path, drain: Duration) -> Option<Self>;
+    /// Where its memory will come from.
+    fn lend(&mut self, arena: &Arena) {
+        let _ = arena;
+    }
     fn read(&mut self, at: u64, into: Buffer);
     fn write(&mut self, at: u64, from: Buffer);
     /// Starts them; how many the kernel has at this moment.
@@ -93,6 +98,42 @@ impl Subject for Engine {
         let ended = reads.chain(writes).collect();
         drop(file);
         ended
+    }
+}
+
+/// As the engine, with its memory registered; and that is given up while all is in flight.
+struct Registered(Engine, Option<Registration>);
+
+impl Subject for Registered {
+    fn open(path: &Path, drain: Duration) -> Option<Registered> {
+        Engine::open(path, drain).map(|engine| Registered(engine, None))
+    }
+
+    fn lend(&mut self, arena: &Arena) {
+        let registration = wait(&*self.0.io, self.0.io.register(arena)).expect("a registration");
+        self.1 = Some(registration);
+    }
+
+    fn read(&mut self, at: u64, into: Buffer) {
+        self.0.read(at, into);
+    }
+
+    fn write(&mut self, at: u64, from: Buffer) {
+        self.0.write(at, from);
+    }
+
+    fn submit(&mut self) -> usize {
+        let in_flight = self.0.submit();
+        // Or little memory may be locked, and then it is one more run of the plain engine.
+        let whole = self.1.as_ref().is_some_and(|registration| registration.refused().is_none());
+        let fixed = if whole { COUNT as u64 } else { 0 };
+        assert_eq!(self.0.io.statistics().fixed, fixed, "{:?}", self.1);
+        in_flight
+    }
+
+    fn end(self) -> Vec<Ended> {
+        drop(self.1);
+        self.0.end()
     }
 }
 
@@ -175,6 +216,7 @@ enum Direction {
 fn run<S: Subject>(direction: Direction, path: &Path, drain: Duration) -> Option<Report> {
     let arena = Arena::new(&[(LEN, COUNT)]);
     let mut subject = S::open(path, drain)?;
+    subject.lend(&arena);
     for place in 0..COUNT {
         let mut buffer = arena.take(LEN).expect("64 are free");
         let at = (place * LEN) as u64;
@@ -244,11 +286,11 @@ fn file(folder: &Path) -> PathBuf {
 }
 
 /// The engine's runs: no damage, ever; in at least one of them there was something to damage.
-fn never_damages(direction: Direction) {
+fn never_damages<S: Subject>(direction: Direction) {
     let folder = support::folder();
     for round in 1..=TRIES {
         let path = file(folder.path());
-        let Some(report) = run::<Engine>(direction, &path, Duration::from_secs(10)) else { return };
+        let Some(report) = run::<S>(direction, &path, Duration::from_secs(10)) else { return };
         println!(
             "{direction:?}, engine: {} in flight, dropped in {:?}, {} damaged",
             report.in_flight, report.dropping, report.damaged
@@ -269,12 +311,22 @@ fn never_damages(direction: Direction) {
 
 #[test]
 fn reads_never_touch_freed_memory() {
-    support::within(120, "reads", || never_damages(Direction::Reads));
+    support::within(120, "reads", || never_damages::<Engine>(Direction::Reads));
 }
 
 #[test]
 fn writes_never_take_freed_memory_to_the_disk() {
-    support::within(120, "writes", || never_damages(Direction::Writes));
+    support::within(120, "writes", || never_damages::<Engine>(Direction::Writes));
+}
+
+#[test]
+fn reads_into_registered_memory_never_touch_it_freed() {
+    support::within(120, "fixed reads", || never_damages::<Registered>(Direction::Reads));
+}
+
+#[test]
+fn writes_of_registered_memory_never_take_it_freed_to_the_disk() {
+    support::within(120, "fixed writes", || never_damages::<Registered>(Direction::Writes));
 }
 
 /// A driver that may not wait for the platform abandons: memory and file are leaked, not freed.

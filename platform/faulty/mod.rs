@@ -256,6 +256,10 @@ unsafe impl<R: Ring> Ring for Faulty<R> {
         Box::new(inner).forked(files);
     }
 
+    fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
+        self.inner.keep_files(files)
+    }
+
     fn fixed(&self) -> u64 {
         self.inner.fixed()
     }

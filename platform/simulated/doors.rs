@@ -81,6 +81,7 @@ impl Direct for Shared {
             ref op => {
                 state.take_time();
                 let State { trouble, files, .. } = &mut *state;
+                files.check_direct_close(op);
                 // SAFETY: the caller's promise.
                 unsafe { trouble.execute(files, op, true) }
             }

@@ -38,6 +38,7 @@ pub(super) struct Files {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Open {
     node: Node,
     /// By which it was opened, for a directory to be known by.
@@ -49,6 +50,8 @@ struct Open {
     temporary: bool,
     /// What its locks are held by.
     number: u64,
+    /// An entry has named it.
+    named: bool,
 }
 
 impl Files {
@@ -90,20 +93,29 @@ impl Files {
         open.is_some()
     }
 
-    /// Whether the entry's region is one that is known, in which then all of it lies.
+    /// Sees to it that what an entry has named is not closed by a direct call, of which a ring
+    /// that keeps the file elsewhere would not know.
+    pub(super) fn check_direct_close(&self, op: &Op) {
+        if let Op::Close { file } = *op {
+            let named = self.get(file).is_ok_and(|open| open.named);
+            assert!(!named, "{file:?} is closed by a direct call, and an entry has named it");
+        }
+    }
+
+    /// Takes note of an entry. Whether its region is one that is known, in which then all of it
+    /// lies.
     ///
     /// # Safety
     /// As [`crate::Ring::push`].
-    pub(super) unsafe fn is_fixed(&self, sqe: &Sqe) -> bool {
+    pub(super) unsafe fn take_in(&mut self, sqe: &Sqe) -> bool {
+        if let Some((file, ..)) = sqe.op.place()
+            && let Some(Some(open)) = self.open.get_mut(file.0 as usize)
+        {
+            open.named = true;
+        }
         let Some(known) = self.regions.get(&sqe.region) else { return false };
-        let spans = match sqe.op {
-            Op::Read { ref span, .. } | Op::Write { ref span, .. } => core::slice::from_ref(span),
-            Op::Readv { spans, count, .. } | Op::Writev { spans, count, .. } => {
-                // SAFETY: the caller's promise.
-                unsafe { core::slice::from_raw_parts(spans, count as usize) }
-            }
-            _ => return false,
-        };
+        // SAFETY: the caller's promise.
+        let spans = unsafe { sqe.op.spans() };
         let from = known.ptr.addr();
         let lies_in = |span: &Span| {
             let start = span.ptr.addr();
@@ -270,7 +282,15 @@ impl Files {
             return Err(Errno::BUSY);
         }
         let (write, number) = (flags.contains(OpenFlags::WRITE), self.disk.next_open());
-        self.enter(Open { node, name: name.to_owned(), write, direct: false, temporary, number })
+        self.enter(Open {
+            node,
+            name: name.to_owned(),
+            write,
+            direct: false,
+            temporary,
+            number,
+            named: false,
+        })
     }
 
     fn open_direct(&mut self, file: Handle, write: bool) -> Result<(Handle, Geometry), Errno> {
@@ -278,7 +298,7 @@ impl Files {
         let node = Node::File(Arc::clone(self.inode(file)?.0));
         let (name, number) = (self.get(file)?.name.clone(), self.disk.next_open());
         let temporary = false;
-        let open = Open { node, name, write, direct: true, temporary, number };
+        let open = Open { node, name, write, direct: true, temporary, number, named: false };
         self.enter(open).map(|handle| (handle, geometry))
     }
 

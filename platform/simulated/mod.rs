@@ -384,7 +384,7 @@ unsafe impl Ring for Simulated {
             return Err(Full);
         }
         // SAFETY: the caller's promise.
-        let fixed = unsafe { state.files.is_fixed(sqe) };
+        let fixed = unsafe { state.files.take_in(sqe) };
         state.fixed += u64::from(fixed);
         state.pushed.push_back(*sqe);
         Ok(())

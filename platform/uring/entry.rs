@@ -81,6 +81,44 @@ fn write(file: Handle, at: u64, span: Span, place: Option<u16>) -> squeue::Entry
     }
 }
 
+/// The entry of a vector, and what it needs. Without the fixed form it is a plain one.
+fn readv(
+    file: Handle,
+    at: u64,
+    (spans, count): (*const Span, u32),
+    flags: i32,
+    ops: Ops,
+    place: Option<u16>,
+) -> (Ops, squeue::Entry) {
+    let (file, spans) = (Fd(raw(file)), spans.cast());
+    if let Some(place) = place.filter(|_| ops.contains(Ops::READV_FIXED)) {
+        let entry = opcode::ReadvFixed::new(file, spans, count, place).offset(at);
+        (Ops::READV_FIXED, entry.rw_flags(flags).build())
+    } else {
+        let entry = opcode::Readv::new(file, spans, count).offset(at);
+        (Ops::READV, entry.rw_flags(flags).build())
+    }
+}
+
+/// As `readv`.
+fn writev(
+    file: Handle,
+    at: u64,
+    (spans, count): (*const Span, u32),
+    flags: i32,
+    ops: Ops,
+    place: Option<u16>,
+) -> (Ops, squeue::Entry) {
+    let (file, spans) = (Fd(raw(file)), spans.cast());
+    if let Some(place) = place.filter(|_| ops.contains(Ops::WRITEV_FIXED)) {
+        let entry = opcode::WritevFixed::new(file, spans, count, place).offset(at);
+        (Ops::WRITEV_FIXED, entry.rw_flags(flags).build())
+    } else {
+        let entry = opcode::Writev::new(file, spans, count).offset(at);
+        (Ops::WRITEV, entry.rw_flags(flags).build())
+    }
+}
+
 /// The entry for `op`, without its tag; `None` if a direct call executes it. With a place all its
 /// spans lie in what is registered there.
 #[inline]
@@ -88,33 +126,15 @@ pub(super) fn encode(op: &Op, ops: Ops, root: RawFd, place: Option<u16>) -> Opti
     let (needs, entry) = match *op {
         Op::Read { file, at, span } => (Ops::READ, read(file, at, span, place)),
         Op::Write { file, at, span } => (Ops::WRITE, write(file, at, span, place)),
-        Op::Readv { file, at, spans, count } => {
-            let (file, spans) = (Fd(raw(file)), spans.cast());
-            match place.filter(|_| ops.contains(Ops::READV_FIXED)) {
-                Some(place) => {
-                    let entry = opcode::ReadvFixed::new(file, spans, count, place);
-                    (Ops::READV_FIXED, entry.offset(at).build())
-                }
-                None => (Ops::READV, opcode::Readv::new(file, spans, count).offset(at).build()),
-            }
-        }
-        Op::Writev { file, at, spans, count } => {
-            let (file, spans) = (Fd(raw(file)), spans.cast());
-            match place.filter(|_| ops.contains(Ops::WRITEV_FIXED)) {
-                Some(place) => {
-                    let entry = opcode::WritevFixed::new(file, spans, count, place);
-                    (Ops::WRITEV_FIXED, entry.offset(at).build())
-                }
-                None => (Ops::WRITEV, opcode::Writev::new(file, spans, count).offset(at).build()),
-            }
-        }
+        Op::Readv { file, at, spans, count } => readv(file, at, (spans, count), 0, ops, place),
+        Op::Writev { file, at, spans, count } => writev(file, at, (spans, count), 0, ops, place),
         Op::ReadWith { file, at, spans, count, flags } => {
-            let entry = opcode::Readv::new(Fd(raw(file)), spans.cast(), count).offset(at);
-            (Ops::READV, entry.rw_flags(rw_flags(flags).bits().cast_signed()).build())
+            let flags = rw_flags(flags).bits().cast_signed();
+            readv(file, at, (spans, count), flags, ops, place)
         }
         Op::WriteWith { file, at, spans, count, flags } => {
-            let entry = opcode::Writev::new(Fd(raw(file)), spans.cast(), count).offset(at);
-            (Ops::WRITEV, entry.rw_flags(rw_flags(flags).bits().cast_signed()).build())
+            let flags = rw_flags(flags).bits().cast_signed();
+            writev(file, at, (spans, count), flags, ops, place)
         }
         Op::Sync { file, kind } => {
             let flags = match kind {

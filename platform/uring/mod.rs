@@ -36,6 +36,7 @@ mod doorbell;
 mod entry;
 mod regions;
 mod setup;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use self::doorbell::Bell;
 use self::entry::{Ops, encode};
 use self::regions::Regions;
+use self::slots::Slots;
 use crate::unix::{Files, close_copies};
 use crate::{
     Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
@@ -70,8 +72,9 @@ pub struct Uring {
     root: RawFd,
     /// What the kernel's ring executes; the rest is called directly.
     ops: Ops,
-    /// The memory that the kernel knows ahead.
+    /// The memory and the files that the kernel knows ahead.
     regions: Regions,
+    slots: Slots,
     /// Completions of direct calls.
     made: VecDeque<Cqe>,
     /// Entries pushed and not reaped.
@@ -235,11 +238,17 @@ unsafe impl Ring for Uring {
             return Err(Full);
         }
         let place = self.regions.place(sqe.region);
-        let Some(entry) = encode(&sqe.op, self.ops, self.root, place) else {
+        let filed = if self.slots.is_on() { self.with_slot(&sqe.op) } else { None };
+        let op = filed.as_ref().unwrap_or(&sqe.op);
+        let Some(mut entry) = encode(op, self.ops, self.root, place) else {
             // SAFETY: the caller's promise, handed on.
             unsafe { self.make(sqe) };
             return Ok(());
         };
+        if filed.is_some() {
+            // What stands for the descriptor is a slot.
+            entry = entry.flags(io_uring::squeue::Flags::FIXED_FILE);
+        }
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
         if queue.len() >= self.room {
@@ -256,6 +265,10 @@ unsafe impl Ring for Uring {
     }
 
     unsafe fn push_many(&mut self, sqes: &[Sqe]) -> usize {
+        if self.slots.is_on() {
+            // SAFETY: the caller's promise.
+            return sqes.iter().take_while(|sqe| unsafe { self.push(sqe) }.is_ok()).count();
+        }
         let room = (self.limits.in_flight - self.live) as usize;
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
@@ -386,6 +399,10 @@ unsafe impl Ring for Uring {
         close_copies(files);
         // Unmaps the child's view of the queues, and closes its copies of the descriptors.
         drop(self);
+    }
+
+    fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
+        self.make_slots(files)
     }
 
     fn fixed(&self) -> u64 {

@@ -29,6 +29,7 @@ use io_uring::{IoUring, Probe};
 use super::doorbell::Bell;
 use super::entry::{CODES, Ops};
 use super::regions::Regions;
+use super::slots::Slots;
 use super::{Uring, code};
 use crate::unix::{Files, limits};
 use crate::{Errno, Report, Ring, Setup, SetupError};
@@ -285,6 +286,7 @@ pub(super) fn assemble(
         root,
         ops: able.ops,
         regions: Regions::default(),
+        slots: Slots::default(),
         made: VecDeque::with_capacity(16),
         live: 0,
         room: sq as usize - 1,

@@ -92,8 +92,9 @@ struct Platform {
 }
 
 impl Core {
-    pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
-        let report = with_intents(with_locks(ring.report(), &config), ring.limits());
+    pub(crate) fn new(mut ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
+        let report = with_files(&mut *ring, &config);
+        let report = with_intents(with_locks(report, &config), ring.limits());
         let teller = Teller::new(&report, config.locks);
         let core = Arc::new(Core {
             followers: Condvar::new(),
@@ -384,6 +385,18 @@ impl Core {
         state.cancel(key);
         self.leave(state);
     }
+}
+
+/// What the ring chose, and what came of its keeping files.
+fn with_files(ring: &mut dyn Ring, config: &Config) -> Report {
+    let kept = (config.registered_files > 0).then(|| ring.keep_files(config.registered_files));
+    let mut report = ring.report();
+    match kept {
+        None => {}
+        Some(Ok(files)) => report.chosen.push(format!("{files} registered files")),
+        Some(Err(code)) => report.refused.push(("registered files".into(), code)),
+    }
+    report
 }
 
 /// What the ring chose, and how locks are taken on it.

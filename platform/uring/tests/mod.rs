@@ -6,6 +6,7 @@ mod ops;
 mod queues;
 mod refusals;
 mod regions;
+mod slots;
 
 use std::ffi::CString;
 use std::sync::Arc;

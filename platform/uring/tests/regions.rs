@@ -60,6 +60,13 @@ fn each_form_has_its_opcode() {
         assert_eq!(code(&op, Ops::all(), Some(5)), fixed, "{op:?}");
         assert_eq!(code(&op, older, Some(5)), before_vectors, "{op:?}");
     }
+    let flags = crate::RwFlags::DURABLE;
+    let read = Op::ReadWith { file, at, spans, count, flags: crate::RwFlags::empty() };
+    let write = Op::WriteWith { file, at, spans, count, flags };
+    assert_eq!(code(&read, Ops::all(), Some(5)), ReadvFixed::CODE);
+    assert_eq!(code(&write, Ops::all(), Some(5)), WritevFixed::CODE);
+    assert_eq!(code(&read, older, Some(5)), Readv::CODE);
+    assert_eq!(code(&write, Ops::all(), None), Writev::CODE);
     let sync = Op::Sync { file, kind: crate::SyncKind::Data };
     assert_eq!(code(&sync, Ops::all(), Some(5)), Fsync::CODE);
 }
