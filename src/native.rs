@@ -49,8 +49,9 @@ use crate::{LockKind, Result};
 ///
 /// # Locks of byte ranges
 /// They have nothing to do with the file's one lock ([`File::lock`](crate::File::lock)) but that
-/// the system knows both: a range that one handle has keeps another handle's lock of the whole file
-/// out, and the other way round, also where both are of one driver. They are taken whatever
+/// the system knows both: a range that one handle has keeps locks of the whole file out, and the
+/// other way round, also where both are of one driver, or of the same handle: use one of the two.
+/// They are taken whatever
 /// [`Config::locks`](crate::Config::locks) says, since data depends on them. Bytes need not exist
 /// to be locked. A range that ends at or past the largest offset goes on to wherever the file ends.
 ///
@@ -75,9 +76,9 @@ pub trait NativeFile: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// Those of `try_lock_range`; [`Closed`](crate::ErrorKind::Closed) if the handle was closed
-    /// meanwhile. [`Locked`](crate::ErrorKind::Locked), with `EDEADLK`, where the system sees
-    /// processes that would wait for each other: it looks at locks of processes only, and takes all
-    /// threads of one for the same.
+    /// meanwhile. [`Locked`](crate::ErrorKind::Locked) if it has the lock of the whole file itself,
+    /// and, with `EDEADLK`, where the system sees processes that would wait for each other: it looks
+    /// at locks of processes only, and takes all threads of one for the same.
     fn lock_range(&self, range: Range<u64>, kind: LockKind, owner: LockOwner) -> Result<()>;
 
     /// Whether such a lock could be had now. What this handle has of the bytes is not in the way,

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gated::{Gate, Wrap};
+use littoral::native::LockOwner;
 use littoral::platform::faulty::{Faults, OpKind, Outcome, Rule, Script};
 use littoral::platform::{Faulty, Op, Ring, Setup, Threads, Uring};
 use littoral::{
@@ -228,6 +229,59 @@ fn a_child_has_no_part_in_its_parents_locks() {
         }
         drop(writer);
         ended(child);
+    }
+}
+
+/// So are the locks of byte ranges; but memory that both have mapped stays memory.
+#[test]
+fn a_child_has_no_part_in_its_parents_ranges() {
+    for ((io, _, folder), owner) in
+        drivers().into_iter().zip([LockOwner::Handle, LockOwner::Process])
+    {
+        let file = support::open(&*io, "file");
+        let shared = file.native().expect("processes share it");
+        shared.set_len(64).expect("a size");
+        let mapping = shared.map(0, 64).expect("a mapping");
+        let place = mapping.u32(0).expect("it is aligned");
+        shared.lock_range(0..1, LockKind::Exclusive, owner).expect("a lock");
+        let other = start(support::config(folder.path())).expect("a driver");
+        let watcher = support::open(&*other, "file");
+        // Of the other kind, or of another handle: a view of its own.
+        let free = || {
+            let watcher = watcher.native().expect("processes share it");
+            watcher.range_is_free(0..1, LockKind::Shared, LockOwner::Handle).expect("an answer")
+        };
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let mine = support::config(folder.path());
+        let mut own = Some((io, file, writer));
+        let child = fork(|| {
+            let (io, file, writer) = own.take().expect("the child's copy");
+            is_lost(file.native().map(drop));
+            place.store(7, Ordering::Release);
+            drop((io, file, writer));
+            // What it starts of its own is another process's.
+            let io = start(mine).expect("a driver");
+            let file = support::open(&*io, "file");
+            let file = file.native().expect("processes share it");
+            for owner in [LockOwner::Handle, LockOwner::Process] {
+                let taken = file.try_lock_range(0..1, LockKind::Shared, owner);
+                assert!(!taken.expect("an answer"), "the child has its parent's lock");
+                file.lock_range(1..2, LockKind::Exclusive, owner).expect("a lock");
+                file.unlock_range(1..2, owner).expect("it has it");
+            }
+            // Lives until the parent has looked.
+            assert_eq!(rustix::io::read(&reader, &mut [0; 1]), Ok(0));
+        });
+        let (io, file, writer) = own.take().expect("the parent's");
+        for _ in 0..20 {
+            assert!(!free(), "the child gave it up");
+            thread::sleep(Duration::from_millis(1));
+        }
+        drop((io, file));
+        assert!(free(), "the child keeps it");
+        drop(writer);
+        ended(child);
+        assert_eq!(place.load(Ordering::Acquire), 7);
     }
 }
 

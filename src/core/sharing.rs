@@ -42,6 +42,9 @@ impl Core {
     ) -> Result<bool> {
         check_lock(opened.write, kind, Operation::LockRange)?;
         let ranges = self.ranges_of(opened, &range, Operation::LockRange)?;
+        if wait {
+            self.check_own_lock(opened)?;
+        }
         match ranges.lock(range, kind, owner, wait) {
             Ok(()) => Ok(true),
             Err(Errno::BUSY) => Ok(false),
@@ -109,6 +112,21 @@ impl Core {
         self.with_sharing(opened, operation, write, |sharing, handle| {
             map(sharing, handle, at, len, write)
         })
+    }
+
+    /// Refuses a wait that this very handle would have to end: the system takes its lock of the
+    /// whole file for another user's.
+    fn check_own_lock(&self, opened: &Opened) -> Result<()> {
+        let mut state = self.lock();
+        let refusal = state.refusal_on(opened, Operation::LockRange);
+        if let Some(error) = refusal {
+            return Err(error);
+        }
+        if state.files.get(opened.file).locks.of(opened.who).is_none() {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::Locked, Operation::LockRange);
+        Err(error.because("this handle has the lock of the whole file: `unlock` it first"))
     }
 
     /// What holds the locks of this handle: made for the first of them.

@@ -17,6 +17,7 @@ family! {
     "N1" ranges_of_handles_keep_each_other_out;
     "N1" a_handles_end_gives_its_ranges_up;
     "N1" what_cannot_be_locked_is_refused;
+    "N1" the_lock_of_the_whole_file_is_in_the_way;
     "N2" a_process_lock_outlives_closes;
     "N2" what_one_gives_up_the_others_keep;
     "N3" a_mapping_is_the_file;
@@ -142,6 +143,33 @@ async fn what_cannot_be_locked_is_refused(ctx: &Ctx) -> Outcome {
         ensure!(looking.try_lock_range(0..1, Shared, owner)?, "to look is enough for that");
         ensure!(!me.try_lock_range(0..1, Exclusive, owner)?, "and it counts");
         looking.unlock_range(0..1, owner)?;
+    }
+    Ok(())
+}
+
+async fn the_lock_of_the_whole_file_is_in_the_way(ctx: &Ctx) -> Outcome {
+    let Some((driver, file)) = shared(ctx).await? else { return Ok(()) };
+    let other = driver.create(file.name()).await?;
+    for owner in OWNERS {
+        file.lock(Exclusive).await?;
+        ensure!(!native(&other)?.try_lock_range(5..6, Shared, owner)?, "the whole file is locked");
+        ensure!(!native(&file)?.try_lock_range(5..6, Shared, owner)?, "by whomever");
+        file.unlock().await?;
+        native(&other)?.lock_range(5..6, Shared, owner)?;
+        file.lock(Shared).await?;
+        ensure_kind!(file.lock(Exclusive).await, Locked);
+        file.unlock().await?;
+        ensure_kind!(file.lock(Exclusive).await, Locked);
+        native(&other)?.unlock_range(5..6, owner)?;
+    }
+    for owner in OWNERS {
+        // It would wait for itself, for ever.
+        file.lock(Exclusive).await?;
+        let error = ensure_kind!(native(&file)?.lock_range(0..1, Shared, owner), Locked);
+        ensure_eq!((error.operation(), error.file()), (Operation::LockRange, Some(file.name())));
+        file.unlock().await?;
+        native(&file)?.lock_range(0..1, Shared, owner)?;
+        native(&file)?.unlock_range(0..1, owner)?;
     }
     Ok(())
 }
