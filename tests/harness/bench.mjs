@@ -72,8 +72,8 @@ export async function bench(side, options, report) {
 /** One row, for a person. */
 function tell(row) {
   const { subject, reference, question, value, unit, ratio, low, high, target, outcome } = row;
-  if (row.refused) {
-    say(`${question}: ${subject}: ${row.refused}`);
+  if (row.refused || row.kind === 'hazard') {
+    say(`${question}: ${subject}: ${row.refused ?? `${outcome}: ${row.configuration}`}`);
     return;
   }
   const against = ratio === null ? '' : `, ${ratio} of ${reference}${interval(low, high)}`;
@@ -100,6 +100,8 @@ async function natively(tools, { only = [], peers = '', rounds = 15, quick, coun
   const args = ['--peers', peers, '--rounds', rounds, ...only.flatMap((text) => ['--only', text])];
   if (quick) args.push('--quick');
   if (!counts) args.push('--no-counts');
+  // Not in a look at some of it.
+  if (quick || only.length > 0) args.push('--no-hazards');
   return rowsOf(path, args, tell);
 }
 

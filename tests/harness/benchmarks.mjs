@@ -81,6 +81,21 @@ function configurations(rows) {
   return table(['side', 'configuration, or why not', 'workloads'], lines);
 }
 
+/** What peers do in the scenarios of this project's tests. */
+function hazards(rows) {
+  const found = of(rows, 'hazard');
+  const names = unique(found.map(({ question }) => question));
+  const cell = (side, name) => {
+    const row = found.find(({ question, subject }) => question === name && subject === side);
+    return row === undefined ? '' : `${row.outcome}: ${row.configuration}`;
+  };
+  const sides = unique(found.map(({ subject }) => subject));
+  return table(
+    ['scenario', ...sides],
+    names.map((name) => [name, ...sides.map((side) => cell(side, name))]),
+  );
+}
+
 /** How many workloads each other side was faster, level or slower on. */
 function summary(rows) {
   const found = of(rows, 'comparison');
@@ -144,6 +159,14 @@ export async function writeBenchmarks({ rows, versions, started }) {
     }
     lines.push(...times(here, sides));
   }
+  lines.push(
+    '',
+    '## What a bare ring does to its user, tried on peers',
+    '',
+    'The scenarios stand in [benches/README.md](../benches/README.md).',
+    '',
+    ...hazards(rows),
+  );
   lines.push('', '## Counts', '', ...counts(rows));
   lines.push('', '## Configurations', '', ...configurations(rows));
   writeFileSync(join(root, 'docs/benchmarks.md'), `${lines.join('\n')}\n`);

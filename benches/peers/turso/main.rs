@@ -4,11 +4,16 @@
 //! As its database does, pages are taken from its `BufferPool`, which registers them with the ring,
 //! and what is read is given back with its completion.
 
+mod hazards;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail, ensure};
-use littoral_bench_side::{Direction, Lane, Lanes, Place, Refused, Side, Work, is_page, serve};
+use littoral_bench_side::{Batches, 
+    Direction, Found, Hazard, Lane, Lanes, Place, Refused, Side, Work, is_page, serve,
+};
 use turso_core::io::FileSyncType;
 use turso_core::{Buffer, BufferPool, Completion, File, IO, OpenFlags, UnixIO, UringIO};
 
@@ -59,6 +64,10 @@ impl Side for Turso {
             1 => Ok(Lanes::Here(Box::new(lane()))),
             threads => Ok(Lanes::Across((0..threads).map(|_| Box::new(lane()) as _).collect())),
         }
+    }
+
+    fn meet(&self, hazard: Hazard, folder: &Path) -> Result<Found> {
+        hazards::meet((self.start)()?, hazard, folder)
     }
 }
 
@@ -152,7 +161,7 @@ impl TursoLane {
 }
 
 impl Lane for TursoLane {
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, batches: Batches<'_>) -> Result<()> {
         for batch in batches {
             self.right.store(0, Ordering::Relaxed);
             for (nth, place) in batch.iter().enumerate() {

@@ -11,19 +11,22 @@
 #![deny(unsafe_code)]
 #![allow(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
 
+pub mod hazards;
 pub mod memory;
 mod protocol;
 mod serve;
 mod work;
 mod workload;
 
+pub use hazards::{Found, Hazard};
 pub use protocol::{Answer, Ask, Sample};
 pub use serve::serve;
-pub use work::{Place, Work, is_page, page_number};
+pub use work::{Batches, Place, Work, is_page, page_number};
 pub use workload::{Direction, Order, Workload};
 
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -40,6 +43,14 @@ pub trait Side {
     /// # Errors
     /// [`Refused`] where the library cannot do such work.
     fn open(&self, work: &Work) -> Result<Lanes>;
+
+    /// Goes into a scenario, with files in a folder.
+    ///
+    /// # Errors
+    /// Where it could not be gone into.
+    fn meet(&self, _hazard: Hazard, _folder: &Path) -> Result<Found> {
+        Ok(Found::Inapplicable("it is tried by this project's tests".to_owned()))
+    }
 }
 
 /// A driver, and what each thread needs to use it.
@@ -56,7 +67,7 @@ pub trait Lane {
     ///
     /// # Errors
     /// Where a transfer fails, is not whole, or has wrong bytes.
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()>;
+    fn run(&mut self, batches: Batches<'_>) -> Result<()>;
 
     /// What the last run cost, where the lane has measured it by itself.
     fn told(&mut self) -> Option<Sample> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Workload;
+use crate::{Found, Hazard, Workload};
 
 /// Asked of a side, on its standard input.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum Ask {
         /// By every thread together.
         batches: u64,
     },
+    /// Go into a scenario, with files in this folder.
+    Meet(Hazard, PathBuf),
     /// Let go of everything.
     Close,
 }
@@ -39,6 +41,8 @@ pub enum Answer {
     Refused(String),
     /// What the batches cost.
     Ran(Sample),
+    /// What came of a scenario.
+    Met(Found),
     /// All is let go.
     Closed,
     /// It went wrong.

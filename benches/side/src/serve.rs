@@ -6,7 +6,9 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::signal::Signal;
 use nix::sys::time::TimeValLike;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -29,6 +31,8 @@ struct Open {
 /// # Errors
 /// Where nobody reads the answers, or what is asked makes no sense.
 pub fn serve(side: &dyn Side) -> Result<()> {
+    // Even if this process is stopped when whoever started it ends.
+    set_pdeathsig(Signal::SIGKILL)?;
     let mut open = None;
     for line in io::stdin().lines() {
         let answer = answer(side, &mut open, serde_json::from_str(&line?)?);
@@ -58,6 +62,7 @@ fn answer(side: &dyn Side, open: &mut Option<Open>, ask: Ask) -> Result<Answer> 
             let open = open.as_mut().context("nothing is open")?;
             Ok(Answer::Ran(open.measure(side, batches)?))
         }
+        Ask::Meet(hazard, folder) => Ok(Answer::Met(side.meet(hazard, &folder)?)),
         Ask::Close => {
             *open = None;
             Ok(Answer::Closed)
@@ -103,11 +108,11 @@ impl Open {
                     let Lanes::Here(mut lane) = side.open(work)? else {
                         anyhow::bail!("a fresh driver is for one thread");
                     };
-                    lane.run(&mut work.batches(nth).take(1))?;
+                    lane.run(work.batches(nth, 1))?;
                 }
                 Ok(())
             }
-            Some(Lanes::Here(lane)) => lane.run(&mut work.batches(first).take(count(batches))),
+            Some(Lanes::Here(lane)) => lane.run(work.batches(first, batches)),
             Some(Lanes::Across(lanes)) => {
                 let threads = lanes.len() as u64;
                 ensure!(batches.is_multiple_of(threads), "{batches} batches for {threads} threads");
@@ -117,7 +122,7 @@ impl Open {
                     for (lane, thread) in lanes.iter_mut().zip(0..) {
                         // Far from one another, so that they do not read the same pages.
                         let first = first / threads + thread * (work.distinct() / threads);
-                        let run = move || lane.run(&mut work.batches(first).take(count(each)));
+                        let run = move || lane.run(work.batches(first, each));
                         running.push(scope.spawn(run));
                     }
                     running.into_iter().try_for_each(|lane| {
@@ -127,10 +132,6 @@ impl Open {
             }
         }
     }
-}
-
-fn count(batches: u64) -> usize {
-    usize::try_from(batches).expect("as many as there is time for")
 }
 
 /// Seconds.

@@ -50,14 +50,12 @@ impl Work {
         Ok(Work { workload, files, places })
     }
 
-    /// Batches that begin with the given one, for ever.
-    pub fn batches(&self, first: u64) -> impl Iterator<Item = &[Place]> {
-        let mut batches = self.places.chunks_exact(self.workload.depth).cycle();
-        let skipped = first % (self.places.len() / self.workload.depth) as u64;
-        for _ in 0..skipped {
-            batches.next();
-        }
-        batches
+    /// So many batches, beginning with the given one. After the last one comes the first again.
+    #[must_use]
+    pub fn batches(&self, first: u64, count: u64) -> Batches<'_> {
+        let depth = self.workload.depth;
+        let skipped = usize::try_from(first % self.distinct()).expect("less than there are");
+        Batches { places: &self.places, depth, next: skipped * depth, left: count }
     }
 
     /// How many batches there are before places come again.
@@ -129,15 +127,39 @@ impl Work {
     }
 }
 
+/// The batches of a run, one after another. Its own type, so that going on with the next one costs
+/// a side nothing to speak of.
+pub struct Batches<'w> {
+    places: &'w [Place],
+    depth: usize,
+    next: usize,
+    left: u64,
+}
+
+impl<'w> Iterator for Batches<'w> {
+    type Item = &'w [Place];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'w [Place]> {
+        self.left = self.left.checked_sub(1)?;
+        let end = self.next + self.depth;
+        let batch = &self.places[self.next..end];
+        self.next = if end == self.places.len() { 0 } else { end };
+        Some(batch)
+    }
+}
+
 /// What the bytes of a page at an offset are.
 #[must_use]
+#[inline]
 pub fn page_number(at: u64) -> u8 {
-    (at / PAGE as u64 % 251) as u8
+    (at / PAGE as u64).to_le_bytes()[0]
 }
 
 /// Whether a page is whole and the one that was asked for, by its first and last byte: reading all
 /// of it would measure memory.
 #[must_use]
+#[inline]
 pub fn is_page(page: &[u8], at: u64, len: usize) -> bool {
     let byte = page_number(at);
     page.len() == len && page[0] == byte && page[len - 1] == byte

@@ -19,9 +19,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use littoral_bench_side::Hazard;
 
 use crate::built::built;
-use crate::plan::Plan;
+use crate::plan::{Plan, Role};
+use crate::process::Process;
 use crate::rounds::{How, Ready, done};
 
 /// Measures littoral on this machine; rows as JSON, one on a line.
@@ -53,6 +55,9 @@ struct Arguments {
     /// Without counting instructions and system calls under valgrind.
     #[arg(long)]
     no_counts: bool,
+    /// Without trying on peers what a bare ring does to its user.
+    #[arg(long)]
+    no_hazards: bool,
     /// An existing folder on the device to measure on; a temporary one by default.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -104,6 +109,19 @@ fn main() -> Result<()> {
         tell(&rows::of(&done, how.seed))?;
         all.push(done);
         bar.inc(1);
+    }
+    for Ready { side, program } in sides.iter().filter(|ready| ready.side.role == Role::Peer) {
+        if arguments.no_hazards {
+            break;
+        }
+        for hazard in Hazard::ALL {
+            bar.set_message(format!("{hazard:?}: {}", side.name));
+            let folder = tempfile::tempdir_in(folder.path())?;
+            // A process for each: one that goes wrong may be beyond repair.
+            let found = Process::start(program, &side.arguments)
+                .and_then(|mut process| process.meet(hazard, folder.path()));
+            tell(&[rows::hazard(&side.name, hazard, found)])?;
+        }
     }
     let judged = targets.iter().filter_map(|target| rows::judged(target, &all, how.seed));
     tell(&judged.collect::<Vec<_>>())?;

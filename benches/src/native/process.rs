@@ -8,10 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use littoral_bench_side::{Answer, Ask, Sample, Workload};
+use littoral_bench_side::{Answer, Ask, Found, Hazard, Sample, Workload};
 use littoral_benches::callgrind::{Cost, Whole, whole};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// More than a process has: its heap never shrinks.
+const LARGE: &str = "1099511627776";
 
 /// What a side may take for one answer before it is given up: it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,6 +31,9 @@ impl Process {
     pub(crate) fn start(program: &Path, arguments: &[String]) -> Result<Process> {
         let mut child = Command::new(program)
             .args(arguments)
+            // What is freed stays in the process, as it does with an allocator of one's own:
+            // whoever has it next sees if somebody writes to it.
+            .envs([("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", LARGE)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -68,6 +74,13 @@ impl Process {
             Answer::Ready { configuration } => Ok(Ok(configuration)),
             Answer::Refused(reason) => Ok(Err(reason)),
             other => bail!("asked to open, it answered {other:?}"),
+        }
+    }
+
+    pub(crate) fn meet(&mut self, hazard: Hazard, folder: &Path) -> Result<Found> {
+        match self.ask(&Ask::Meet(hazard, folder.to_owned()))? {
+            Answer::Met(found) => Ok(found),
+            other => bail!("in a scenario, it answered {other:?}"),
         }
     }
 

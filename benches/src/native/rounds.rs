@@ -236,7 +236,7 @@ fn counted_batches(workload: &Workload) -> u64 {
     let operations: u64 = match workload {
         Workload { fresh: true, .. } => 16,
         Workload { durable: true, .. } => 128,
-        _ => 4096,
+        _ => 2048,
     };
     let each = (workload.depth * workload.spans) as u64;
     (operations / each).clamp(4, 2048).next_multiple_of(workload.threads as u64)

@@ -1,5 +1,7 @@
 //! The rows of the report.
 
+use anyhow::Result;
+use littoral_bench_side::{Found, Hazard};
 use serde::Serialize;
 
 use crate::plan::{Figure, Over, Role, Target};
@@ -48,6 +50,8 @@ enum Kind {
     Comparison,
     /// What it should come to.
     Target,
+    /// What a library did in a scenario.
+    Hazard,
 }
 
 impl Row {
@@ -154,6 +158,21 @@ fn comparison(
         };
     }
     row.with(ratio)
+}
+
+/// What a library did in a scenario, or that it did not come to an end in it.
+pub(crate) fn hazard(side: &str, hazard: Hazard, found: Result<Found>) -> Row {
+    let name = serde_json::to_value(hazard).expect("a name is text");
+    let mut row = Row::new(Kind::Hazard, name.as_str().expect("a name is text"), side, "");
+    let (outcome, told) = match found {
+        Ok(Found::Safe(told)) => ("safe", told),
+        Ok(Found::Fails(told)) => ("fails", told),
+        Ok(Found::Inapplicable(told)) => ("does not apply", told),
+        Err(error) => ("fails", format!("{error:#}")),
+    };
+    row.outcome = outcome;
+    row.configuration = Some(told);
+    row
 }
 
 /// Judges a target; none where not all that it needs was measured.

@@ -12,7 +12,7 @@ use anyhow::{Result, bail, ensure};
 use io_uring::squeue::Entry;
 use io_uring::{IoUring, opcode, types};
 use littoral_bench_side::{
-    DIRECT, Direction, Lane, Lanes, Place, Side, Work, Workload, is_page, memory, serve,
+    Batches, DIRECT, Direction, Lane, Lanes, Place, Side, Work, Workload, is_page, memory, serve,
 };
 
 fn main() -> Result<()> {
@@ -141,7 +141,7 @@ impl Syscalls {
 }
 
 impl Lane for Syscalls {
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, batches: Batches<'_>) -> Result<()> {
         for batch in batches {
             for (nth, place) in batch.iter().enumerate() {
                 let count = self.transfer(nth, *place)?;
@@ -211,7 +211,7 @@ impl Ring {
 }
 
 impl Lane for Ring {
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, batches: Batches<'_>) -> Result<()> {
         for batch in batches {
             for (nth, place) in batch.iter().enumerate() {
                 let entry = self.entry(nth, *place);

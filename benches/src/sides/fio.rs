@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use littoral_bench_side::{Lane, Lanes, Order, Place, Refused, Sample, Side, Work, serve};
+use littoral_bench_side::{Batches, Lane, Lanes, Order, Refused, Sample, Side, Work, serve};
 use serde::Deserialize;
 
 fn main() -> Result<()> {
@@ -85,7 +85,7 @@ struct Transfers {
 }
 
 impl Lane for FioLane {
-    fn run(&mut self, _: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, _: Batches<'_>) -> Result<()> {
         let said = Command::new("fio")
             .args(["--name=bench", "--time_based", "--runtime=300ms", "--output-format=json"])
             .args(["--allow_file_create=0", "--invalidate=0"])

@@ -10,7 +10,7 @@ use littoral::{
     SyncKind, Vector, Wait, start, wait,
 };
 use littoral_bench_side::{
-    Direction, Lane, Lanes, Place, Refused, Side, Work, Workload, is_page, serve,
+    Batches, Direction, Lane, Lanes, Place, Refused, Side, Work, Workload, is_page, serve,
 };
 
 fn main() -> Result<()> {
@@ -228,7 +228,7 @@ impl<K: Kind> LittoralLane<K> {
 }
 
 impl<K: Kind> Lane for LittoralLane<K> {
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, batches: Batches<'_>) -> Result<()> {
         let intent = Intent::new().durable(self.durable == Durable::Intent);
         for batch in batches {
             for (nth, place) in batch.iter().enumerate() {

@@ -1,16 +1,20 @@
 //! `compio-driver`: its proactor, pushed to and polled by hand, as its own runtime does.
 
+mod hazards;
+
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use compio_buf::{BufResult, IntoInner};
 use compio_driver::op::{ReadAt, Sync, WriteAt, WriteVectoredAt};
 use compio_driver::{Key, OpCode, Proactor, PushEntry, SharedFd};
-use littoral_bench_side::{
-    DIRECT, Direction, Lane, Lanes, Place, Refused, Side, Work, is_page, memory, serve,
+use littoral_bench_side::{Batches, 
+    DIRECT, Direction, Found, Hazard, Lane, Lanes, Place, Refused, Side, Work, is_page, memory,
+    serve,
 };
 
 fn main() -> Result<()> {
@@ -42,6 +46,10 @@ impl Side for Compio {
                 CompioLane::open(work, Vectors(spans.collect()))?
             }
         }))
+    }
+
+    fn meet(&self, hazard: Hazard, folder: &Path) -> Result<Found> {
+        hazards::meet(hazard, folder)
     }
 }
 
@@ -148,7 +156,7 @@ fn wait<O: OpCode>(proactor: &mut Proactor, mut entry: Pushed<O>) -> Result<(usi
 }
 
 impl<K: Kind> Lane for CompioLane<K> {
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, batches: Batches<'_>) -> Result<()> {
         let CompioLane { proactor, files, kind, pushed, syncs, transfer, durable } = self;
         for batch in batches {
             for (nth, place) in batch.iter().enumerate() {

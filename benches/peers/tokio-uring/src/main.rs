@@ -1,12 +1,15 @@
 //! `tokio-uring`: its runtime, and the operations of a batch joined.
 
+mod hazards;
+
 use std::fs::File as Plain;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use futures_util::future::{join_all, try_join_all};
-use littoral_bench_side::{
-    DIRECT, Direction, Lane, Lanes, Place, Refused, Side, Work, is_page, serve,
+use littoral_bench_side::{Batches, 
+    DIRECT, Direction, Found, Hazard, Lane, Lanes, Place, Refused, Side, Work, is_page, serve,
 };
 use tokio_uring::buf::{BoundedBuf, Slice};
 use tokio_uring::fs::File;
@@ -52,6 +55,10 @@ impl Side for TokioUring {
             transfer: workload.transfer(),
             durable: workload.durable,
         })))
+    }
+
+    fn meet(&self, hazard: Hazard, folder: &Path) -> Result<Found> {
+        hazards::meet(hazard, folder)
     }
 }
 
@@ -136,7 +143,7 @@ impl Batch {
 }
 
 impl Lane for TokioLane {
-    fn run(&mut self, batches: &mut dyn Iterator<Item = &[Place]>) -> Result<()> {
+    fn run(&mut self, batches: Batches<'_>) -> Result<()> {
         let TokioLane { files, runtime, batch, bytes, transfer, durable } = self;
         runtime.block_on(async {
             for places in batches {
