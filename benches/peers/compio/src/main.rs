@@ -12,8 +12,8 @@ use anyhow::{Result, ensure};
 use compio_buf::{BufResult, IntoInner};
 use compio_driver::op::{ReadAt, Sync, WriteAt, WriteVectoredAt};
 use compio_driver::{Key, OpCode, Proactor, PushEntry, SharedFd};
-use littoral_bench_side::{Batches, 
-    DIRECT, Direction, Found, Hazard, Lane, Lanes, Place, Refused, Side, Work, is_page, memory,
+use littoral_bench_side::{
+    Batches, DIRECT, Direction, Found, Hazard, Lane, Lanes, Refused, Side, Work, is_page, memory,
     serve,
 };
 

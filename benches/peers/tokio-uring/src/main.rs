@@ -8,8 +8,9 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use futures_util::future::{join_all, try_join_all};
-use littoral_bench_side::{Batches, 
-    DIRECT, Direction, Found, Hazard, Lane, Lanes, Place, Refused, Side, Work, is_page, serve,
+use littoral_bench_side::{
+    Batches, DIRECT, Direction, Found, Hazard, Lane, Lanes, Place, Refused, Side, Work, is_page,
+    serve,
 };
 use tokio_uring::buf::{BoundedBuf, Slice};
 use tokio_uring::fs::File;
