@@ -15,14 +15,17 @@ use littoral_bench_side::{
 
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
-        Some("default") => serve(&Littoral { durable: Durable::Sync }),
-        Some("intent") => serve(&Littoral { durable: Durable::Intent }),
-        other => bail!("how: default or intent, not {other:?}"),
+        Some("default") => serve(&Littoral { durable: Durable::Sync, waits: true }),
+        Some("intent") => serve(&Littoral { durable: Durable::Intent, waits: true }),
+        Some("stepped") => serve(&Littoral { durable: Durable::Sync, waits: false }),
+        other => bail!("how: default, intent or stepped, not {other:?}"),
     }
 }
 
 struct Littoral {
     durable: Durable,
+    /// Whether one operation alone is waited for by `wait`, which may do without the ring.
+    waits: bool,
 }
 
 /// How a batch is made durable.
@@ -45,13 +48,20 @@ impl Side for Littoral {
             Durable::No => "",
         };
         let direct = if work.workload.direct { ", DirectIo::Required" } else { "" };
-        format!("littoral, Config::new(){direct}{durable}")
+        let taken = match (work.workload.depth, self.waits) {
+            (1, true) => "wait",
+            _ => "step and try_take",
+        };
+        format!("littoral, Config::new(), {taken}{direct}{durable}")
     }
 
     fn open(&self, work: &Work) -> Result<Lanes> {
         let workload = &work.workload;
         if self.durable == Durable::Intent && !workload.durable {
             return Refused::because("nothing is durable here");
+        }
+        if !self.waits && (workload.depth > 1 || workload.durable) {
+            return Refused::because("many at once are always taken by steps");
         }
         let folder = work.files[0].parent().context("files lie in a folder")?;
         let io = start(Config::new().root(folder))?;
@@ -64,11 +74,12 @@ impl Side for Littoral {
         };
         let files: Vec<Arc<dyn File>> = work.files.iter().map(open).collect::<Result<_>>()?;
         let durable = if workload.durable { self.durable } else { Durable::No };
+        let how = (durable, self.waits);
         let lane = || -> Box<dyn Lane + Send> {
             match (workload.direction, workload.spans) {
-                (Direction::Read, _) => LittoralLane::<Reads>::boxed(work, &io, &files, durable),
-                (Direction::Write, 1) => LittoralLane::<Writes>::boxed(work, &io, &files, durable),
-                (Direction::Write, _) => LittoralLane::<Vectors>::boxed(work, &io, &files, durable),
+                (Direction::Read, _) => LittoralLane::<Reads>::boxed(work, &io, &files, how),
+                (Direction::Write, 1) => LittoralLane::<Writes>::boxed(work, &io, &files, how),
+                (Direction::Write, _) => LittoralLane::<Vectors>::boxed(work, &io, &files, how),
             }
         };
         match workload.threads {
@@ -85,6 +96,7 @@ struct LittoralLane<K: Kind> {
     pending: Vec<Completion<K::Result>>,
     syncs: Vec<Completion<()>>,
     durable: Durable,
+    waits: bool,
 }
 
 /// A kind of operation, and its buffers.
@@ -191,7 +203,7 @@ impl<K: Kind> LittoralLane<K> {
         work: &Work,
         io: &Arc<dyn Io>,
         files: &[Arc<dyn File>],
-        durable: Durable,
+        (durable, waits): (Durable, bool),
     ) -> Box<dyn Lane + Send> {
         Box::new(LittoralLane {
             io: io.clone(),
@@ -200,6 +212,7 @@ impl<K: Kind> LittoralLane<K> {
             pending: Vec::with_capacity(work.workload.depth),
             syncs: Vec::with_capacity(work.workload.files),
             durable,
+            waits,
         })
     }
 
@@ -241,7 +254,7 @@ impl<K: Kind> Lane for LittoralLane<K> {
                     wait(&*self.io, sync)?;
                 }
             }
-            if batch.len() == 1 {
+            if batch.len() == 1 && self.waits {
                 let one = self.pending.pop().expect("it was just started");
                 let result = wait(&*self.io, one)?;
                 self.end(batch, 0, result)?;
