@@ -61,6 +61,7 @@ const FAMILIES: &[&[Check]] = &[
     direct::CHECKS,
     direct::ways::CHECKS,
     direct::counts::CHECKS,
+    direct::commits::CHECKS,
     overflow::CHECKS,
     merging::CHECKS,
     order::CHECKS,

@@ -1,5 +1,6 @@
 //! I1, I2 and I4: direct I/O where there is any, and what is done where there is none.
 
+pub(super) mod commits;
 pub(super) mod counts;
 pub(super) mod ways;
 
