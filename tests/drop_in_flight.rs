@@ -131,6 +131,10 @@ impl Subject for Registered {
         in_flight
     }
 
+    fn is_pool(&self) -> bool {
+        self.0.is_pool()
+    }
+
     fn end(self) -> Vec<Ended> {
         drop(self.1);
         self.0.end()
