@@ -11,6 +11,7 @@
 //! `--cfg littoral_backend="threads"` among the compiler's flags leaves `io_uring` out of a build
 //! for Linux; `"uring"` makes its refusal an error.
 
+mod any;
 pub mod clock;
 mod doors;
 mod errno;
@@ -36,6 +37,7 @@ pub mod threads;
 #[cfg(unix)]
 mod unix;
 
+pub use any::AnyRing;
 pub use clock::Clock;
 pub use doors::{Direct, Doorbell};
 pub use errno::Errno;

@@ -5,6 +5,7 @@
 //! Nothing here retries, resumes, reorders or splits for policy: a backend may answer any short
 //! count, and what that means is decided once, above, for all of them.
 
+use core::any::Any;
 use std::sync::Arc;
 
 use crate::clock::{Clock, System};
@@ -449,7 +450,7 @@ pub struct Report {
 /// - after that, and after a `push` that was refused, the memory which the entry pointed to (spans,
 ///   the array of spans, names, the stat, the list) is not touched any more;
 /// - a count in a completion never exceeds the bytes of the entry.
-pub unsafe trait Ring: Send {
+pub unsafe trait Ring: Any + Send {
     /// What the engine must know. Constant over the ring's life.
     fn limits(&self) -> &Limits;
 
@@ -464,15 +465,6 @@ pub unsafe trait Ring: Send {
     /// until the tag was reaped. The handle is open until then.
     unsafe fn push(&mut self, sqe: &Sqe) -> Result<(), Full>;
 
-    /// Takes entries in order, as many as there is room for; how many.
-    ///
-    /// # Safety
-    /// As [`Ring::push`], for those that were taken.
-    unsafe fn push_many(&mut self, sqes: &[Sqe]) -> usize {
-        // SAFETY: the caller's promise.
-        sqes.iter().take_while(|sqe| unsafe { self.push(sqe) }.is_ok()).count()
-    }
-
     /// Hands every pushed entry to the platform, without waiting.
     ///
     /// # Errors
@@ -485,18 +477,6 @@ pub unsafe trait Ring: Send {
 
     /// The next completion, `None` when there is none now.
     fn reap(&mut self) -> Option<Cqe>;
-
-    /// Fills `into` with the next completions; how many there were. Fewer than there is place for
-    /// says that there are no more now.
-    fn reap_many(&mut self, into: &mut [Cqe]) -> usize {
-        let mut count = 0;
-        for place in into {
-            let Some(cqe) = self.reap() else { break };
-            *place = cqe;
-            count += 1;
-        }
-        count
-    }
 
     /// Whether `reap` would give something now, as far as can be told without asking the platform.
     /// Only a ring whose doorbell gives descriptors to poll is asked, after a step: what is left is

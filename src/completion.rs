@@ -26,17 +26,18 @@ use crate::{Buffer, Error, File, Metadata, Registration, Result};
 #[must_use = "dropped, it is detached, and a failure goes unseen until the next sync"]
 pub struct Completion<T> {
     inner: Inner,
-    key: Key,
     result: PhantomData<fn() -> T>,
 }
 
 enum Inner {
     /// The operation's slot is ours to ask for.
-    Started(Arc<Core>),
-    /// It never began.
-    Refused(Box<Refusal>),
-    Taken,
+    Started(Arc<Core>, Key),
+    /// It never began, or its result was taken.
+    Over(Option<Box<Refusal>>),
 }
+
+// Two registers: it is moved at least as often as there are operations.
+const _: () = assert!(size_of::<Inner>() <= 2 * size_of::<u64>());
 
 struct Refusal {
     core: Arc<Core>,
@@ -66,46 +67,46 @@ impl<T> Completion<T> {
 
     #[inline]
     pub(crate) fn started(core: &Arc<Core>, key: Key) -> Completion<T> {
-        Completion { inner: Inner::Started(Arc::clone(core)), key, result: PhantomData }
+        Completion { inner: Inner::Started(Arc::clone(core), key), result: PhantomData }
     }
 
     /// Of an operation that was refused, with its place among the failures of its file.
     pub(crate) fn refused(core: &Arc<Core>, error: Error, unseen: Option<(u32, u64)>) -> Self {
         core.count_refusal(&error);
         let refusal = Box::new(Refusal { core: Arc::clone(core), error, unseen });
-        Completion { inner: Inner::Refused(refusal), key: Key::NONE, result: PhantomData }
+        Completion { inner: Inner::Over(Some(refusal)), result: PhantomData }
     }
 
     /// The error of an operation that was refused, once.
     #[cold]
     fn take_refusal(&mut self) -> Option<Error> {
-        match core::mem::replace(&mut self.inner, Inner::Taken) {
-            Inner::Refused(refusal) => Some(refusal.see(true)),
-            _ => None,
+        match &mut self.inner {
+            Inner::Over(refusal) => refusal.take().map(|refusal| refusal.see(true)),
+            Inner::Started(..) => None,
         }
     }
 
     /// Asks for the operation's end. It ends at its own completion, with what happened: done, or
     /// `Cancelled` with what is confirmed. Its buffers come back only then.
     pub fn cancel(&self) {
-        if let Inner::Started(core) = &self.inner {
-            core.cancel(self.key);
+        if let Inner::Started(core, key) = &self.inner {
+            core.cancel(*key);
         }
     }
 
     /// Names the operation's file in an error of waiting for it.
     pub(crate) fn describe(&self, error: Error) -> Error {
         match &self.inner {
-            Inner::Started(core) => core.name_file(self.key, error),
-            _ => error,
+            Inner::Started(core, key) => core.name_file(*key, error),
+            Inner::Over(_) => error,
         }
     }
 
     /// Counts it to a group.
     pub(crate) fn join(&self, to: &Arc<Core>, group: Key) {
         match &self.inner {
-            Inner::Started(core) if Arc::ptr_eq(core, to) => core.join(self.key, group),
-            Inner::Refused(refusal) if Arc::ptr_eq(&refusal.core, to) => {
+            Inner::Started(core, key) if Arc::ptr_eq(core, to) => core.join(*key, group),
+            Inner::Over(Some(refusal)) if Arc::ptr_eq(&refusal.core, to) => {
                 to.join_refused(&refusal.error, refusal.unseen, group);
             }
             _ => {}
@@ -120,19 +121,21 @@ impl<T: Outcome> Completion<T> {
     /// The result, once: `None` before it was delivered and after it was taken.
     #[inline]
     pub fn try_take(&mut self) -> Option<Result<T>> {
-        let Inner::Started(core) = &self.inner else { return self.take_refusal().map(Err) };
-        let outcome = T::take(core, self.key)?;
+        let Inner::Started(core, key) = &self.inner else {
+            return self.take_refusal().map(Err);
+        };
+        let outcome = T::take(core, *key)?;
         // Nothing to detach any more.
-        self.inner = Inner::Taken;
+        self.inner = Inner::Over(None);
         Some(outcome)
     }
 
     /// As a step and `try_take`, where both come down to one call of the platform.
     #[inline]
     pub(crate) fn wait_alone(&mut self) -> Option<T> {
-        let Inner::Started(core) = &self.inner else { return None };
-        let value = T::wait_alone(core, self.key)?;
-        self.inner = Inner::Taken;
+        let Inner::Started(core, key) = &self.inner else { return None };
+        let value = T::wait_alone(core, *key)?;
+        self.inner = Inner::Over(None);
         Some(value)
     }
 
@@ -164,13 +167,13 @@ impl<T: Outcome> Completion<T> {
         let callback = Box::new(move |outcome: Result<Value>, core: &Arc<Core>| {
             callback(outcome.map(|value| T::from_value(value, core)));
         });
-        match core::mem::replace(&mut self.inner, Inner::Taken) {
-            Inner::Started(core) => core.on_finish(self.key, callback),
-            Inner::Refused(refusal) => {
+        match core::mem::replace(&mut self.inner, Inner::Over(None)) {
+            Inner::Started(core, key) => core.on_finish(key, callback),
+            Inner::Over(Some(refusal)) => {
                 let error = refusal.see(true);
                 refusal.core.call_back(callback, Err(error));
             }
-            Inner::Taken => {}
+            Inner::Over(None) => {}
         }
     }
 }
@@ -179,9 +182,9 @@ impl<T> Drop for Completion<T> {
     #[inline]
     fn drop(&mut self) {
         match &self.inner {
-            Inner::Started(core) => core.detach(self.key),
-            Inner::Refused(refusal) => drop(refusal.see(false)),
-            Inner::Taken => {}
+            Inner::Over(None) => {}
+            Inner::Started(core, key) => core.detach(*key),
+            Inner::Over(Some(refusal)) => drop(refusal.see(false)),
         }
     }
 }
@@ -192,14 +195,19 @@ impl<T: Outcome> Future for Completion<T> {
     /// # Panics
     /// If it was polled again after it gave its result.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let Inner::Started(core) = &self.inner else {
+        let Inner::Started(core, key) = &self.inner else {
             let refusal = self.take_refusal();
             let refusal = refusal.expect("a completion was polled after it gave its result");
             return Poll::Ready(Err(refusal));
         };
-        let Some(outcome) = core.poll(self.key, context.waker()) else { return Poll::Pending };
-        let outcome = outcome.map(|value| T::from_value(value, core));
-        self.inner = Inner::Taken;
+        let outcome = match T::take(core, *key) {
+            Some(outcome) => outcome,
+            None => match core.poll(*key, context.waker()) {
+                Some(outcome) => outcome.map(|value| T::from_value(value, core)),
+                None => return Poll::Pending,
+            },
+        };
+        self.inner = Inner::Over(None);
         Poll::Ready(outcome)
     }
 }
@@ -207,9 +215,9 @@ impl<T: Outcome> Future for Completion<T> {
 impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match &self.inner {
-            Inner::Started(_) => "Completion(submitted)",
-            Inner::Refused(_) => "Completion(refused)",
-            Inner::Taken => "Completion(taken)",
+            Inner::Started(..) => "Completion(submitted)",
+            Inner::Over(Some(_)) => "Completion(refused)",
+            Inner::Over(None) => "Completion(taken)",
         })
     }
 }
@@ -263,7 +271,8 @@ impl FromValue for Buffer {
         value.into_buffer()
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "once an operation, and counted")]
+    #[inline(always)]
     fn take(core: &Arc<Core>, key: Key) -> Option<Result<Self>> {
         core.take_read(key)
     }

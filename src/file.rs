@@ -220,6 +220,15 @@ impl<const DIRECT: bool> RingFile<DIRECT> {
     }
 
     #[cold]
+    #[inline(never)]
+    fn pread_around(&self, at: u64, into: Buffer) -> Completion<Buffer> {
+        match self.core.pread_around(&self.opened, at, into) {
+            Ok(key) => Completion::started(&self.core, key),
+            Err(error) => self.refuse(error),
+        }
+    }
+
+    #[cold]
     fn refuse<T>(&self, error: Error) -> Completion<T> {
         let error = match error.file() {
             None => error.on(Arc::clone(&self.opened.name)),
@@ -256,7 +265,7 @@ impl<const DIRECT: bool> File for RingFile<DIRECT> {
         }
         match self.core.pread(&self.opened, at, into) {
             Ok(key) => Completion::started(&self.core, key),
-            Err(error) => self.refuse(error),
+            Err(into) => self.pread_around(at, into),
         }
     }
 

@@ -9,7 +9,7 @@ use super::locks::lock;
 use super::names::known;
 use super::{BYTES_PER_CALL, Files, SPANS_PER_CALL, borrow, direct, errno, raw, sharing};
 use crate::sharing::Sharing;
-use crate::{Direct, Errno, Extent, Op, RwFlags, Span, Stat, SyncKind};
+use crate::{Direct, Errno, Extent, Handle, Op, RwFlags, Span, Stat, SyncKind};
 
 // A span array is handed to the kernel as an array of `iovec`, which `IoSlice` and `IoSliceMut`
 // are guaranteed to be laid out as.
@@ -178,6 +178,26 @@ cfg_if::cfg_if! {
     }
 }
 
+/// Reads what is cached, and waits for no device.
+///
+/// # Safety
+/// As [`Direct::call_without_waiting`].
+#[cfg(target_os = "linux")]
+#[inline]
+pub(crate) unsafe fn read_without_waiting(
+    file: Handle,
+    at: u64,
+    mut span: Span,
+) -> Result<u64, Errno> {
+    span.len = span.len.min(BYTES_PER_CALL);
+    let start = (&raw mut span).cast::<IoSliceMut<'_>>();
+    // SAFETY: the caller promised that the handle is open, and that the span's memory is alive and
+    // ours to write; a span is laid out as an `IoSliceMut`, asserted above.
+    let (fd, into) = unsafe { (borrow(file), slice::from_raw_parts_mut(start, 1)) };
+    let read = rustix::io::preadv2(fd, into, at, ReadWriteFlags::NOWAIT);
+    read.map(|n| n as u64).map_err(errno)
+}
+
 impl Direct for Files {
     fn sharing(&self) -> Option<&dyn Sharing> {
         Some(self)
@@ -186,14 +206,9 @@ impl Direct for Files {
     #[cfg(target_os = "linux")]
     #[inline]
     unsafe fn call_without_waiting(&self, op: &Op) -> Result<u64, Errno> {
-        let Op::Read { file, at, mut span } = *op else { return Err(Errno::AGAIN) };
-        span.len = span.len.min(BYTES_PER_CALL);
-        let start = (&raw mut span).cast::<IoSliceMut<'_>>();
-        // SAFETY: the caller promised that the handle is open, and that the span's memory is alive
-        // and ours to write; a span is laid out as an `IoSliceMut`, asserted above.
-        let (fd, into) = unsafe { (borrow(file), slice::from_raw_parts_mut(start, 1)) };
-        let read = rustix::io::preadv2(fd, into, at, ReadWriteFlags::NOWAIT);
-        read.map(|n| n as u64).map_err(errno)
+        let Op::Read { file, at, span } = *op else { return Err(Errno::AGAIN) };
+        // SAFETY: the caller's promise.
+        unsafe { read_without_waiting(file, at, span) }
     }
 
     unsafe fn call(&self, op: &Op) -> Result<u64, Errno> {

@@ -20,7 +20,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawMode};
 
 pub(crate) use errors::errno;
 #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
-pub(crate) use execute::rw_flags;
+pub(crate) use execute::{read_without_waiting, rw_flags};
 #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
 pub(crate) use names::{DIRECTORY_MODE, UNNAMED};
 

@@ -51,8 +51,8 @@ use self::regions::Regions;
 use self::slots::Slots;
 use crate::unix::{Files, close_copies};
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Report, Ring, Setup, SetupError, Sqe,
-    Tag,
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Region, Report, Ring, Setup,
+    SetupError, Span, Sqe, Tag,
 };
 
 /// The tag of the doorbell's poll.
@@ -81,6 +81,8 @@ pub struct Uring {
     live: u32,
     /// Submission entries that pushes may use: all but the doorbell's.
     room: usize,
+    /// The same for `push_read`: none where the kernel has no such operation, or files have slots.
+    room_for_reads: usize,
     /// The doorbell's poll is in the submission queue or in the kernel.
     armed: bool,
     limits: Limits,
@@ -111,6 +113,63 @@ impl Uring {
     /// With a root that is open.
     pub(crate) fn on(files: Arc<Files>, setup: &Setup) -> Result<Uring, setup::Refusal> {
         setup::on(files, setup)
+    }
+
+    /// As [`Ring::push`] of an [`Op::Read`]; [`Full`] also where the kernel's ring has no such
+    /// operation.
+    ///
+    /// # Safety
+    /// As [`Ring::push`].
+    #[expect(clippy::inline_always, reason = "once an operation, and counted")]
+    #[inline(always)]
+    pub(crate) unsafe fn push_read(
+        &mut self,
+        tag: Tag,
+        file: Handle,
+        at: u64,
+        span: Span,
+        region: Region,
+    ) -> Result<(), Full> {
+        if self.live >= self.limits.in_flight {
+            return Err(Full);
+        }
+        // SAFETY: `&mut self` is the one holder of the queue.
+        let mut queue = unsafe { self.bell.ring.submission_shared() };
+        if queue.len() >= self.room_for_reads {
+            return Err(Full);
+        }
+        let place = self.regions.place(region);
+        // SAFETY: as in `push`.
+        if unsafe { queue.push(&entry::read(tag, file, at, span, place)) }.is_err() {
+            return Err(Full);
+        }
+        self.live += 1;
+        self.regions.used += u64::from(place.is_some());
+        Ok(())
+    }
+
+    /// As [`AnyRing::reap_while`](crate::AnyRing::reap_while).
+    #[expect(clippy::inline_always, reason = "once an operation, and counted")]
+    #[inline(always)]
+    pub(crate) fn reap_while(&mut self, plain: &mut impl FnMut(Cqe) -> bool) -> (u32, Option<Cqe>) {
+        let mut count = 0;
+        if self.made.is_empty() {
+            // SAFETY: `&mut self` is the one holder of the queue.
+            for cqe in unsafe { self.bell.ring.completion_shared() } {
+                if cqe.user_data() >= RESERVED {
+                    self.armed = false;
+                    break;
+                }
+                let cqe = Cqe { tag: Tag(cqe.user_data()), result: result(cqe.result()) };
+                if !plain(cqe) {
+                    self.live -= count + 1;
+                    return (count, Some(cqe));
+                }
+                count += 1;
+            }
+        }
+        self.live -= count;
+        (count, self.reap())
     }
 
     /// Puts the doorbell's poll into the submission queue, which has an entry kept free for it.
@@ -264,51 +323,6 @@ unsafe impl Ring for Uring {
         Ok(())
     }
 
-    unsafe fn push_many(&mut self, sqes: &[Sqe]) -> usize {
-        if self.slots.is_on() {
-            // SAFETY: the caller's promise.
-            return sqes.iter().take_while(|sqe| unsafe { self.push(sqe) }.is_ok()).count();
-        }
-        let room = (self.limits.in_flight - self.live) as usize;
-        // SAFETY: `&mut self` is the one holder of the queue.
-        let mut queue = unsafe { self.bell.ring.submission_shared() };
-        let room = room.min(self.room.saturating_sub(queue.len())).min(sqes.len());
-        let (mut pushed, mut fixed) = (0, 0);
-        let reads = self.ops.contains(Ops::READ);
-        for sqe in &sqes[..room] {
-            let place = self.regions.place(sqe.region);
-            let entry = match sqe.op {
-                // Most are reads: what need not be asked for each of them is not.
-                Op::Read { file, at, span } if reads => entry::read(file, at, span, place),
-                ref op => match encode(op, self.ops, self.root, place) {
-                    Some(entry) => entry,
-                    None => break,
-                },
-            };
-            fixed += u64::from(place.is_some());
-            // SAFETY: as in `push`.
-            if unsafe { queue.push(&entry.user_data(sqe.tag.0)) }.is_err() {
-                break;
-            }
-            pushed += 1;
-        }
-        drop(queue);
-        #[expect(clippy::cast_possible_truncation, reason = "at most the room, a `u32`")]
-        let live = pushed as u32;
-        self.live += live;
-        self.regions.used += fixed;
-        if let Some(sqe) = sqes.get(pushed)
-            && pushed < room
-        {
-            // One that is called directly, and what is behind it.
-            // SAFETY: as in `push`.
-            unsafe { self.make(sqe) };
-            // SAFETY: the caller's promise, for the rest.
-            return pushed + 1 + unsafe { self.push_many(&sqes[pushed + 1..]) };
-        }
-        pushed
-    }
-
     #[inline]
     fn submit(&mut self) -> Result<(), Errno> {
         let queued = self.unsubmitted();
@@ -351,37 +365,6 @@ unsafe impl Ring for Uring {
         }
     }
 
-    fn reap_many(&mut self, into: &mut [Cqe]) -> usize {
-        let mut count = 0;
-        if self.made.is_empty() {
-            // SAFETY: `&mut self` is the one holder of the queue.
-            let mut queue = unsafe { self.bell.ring.completion_shared() };
-            for place in &mut *into {
-                let Some(cqe) = queue.next() else { break };
-                if cqe.user_data() >= RESERVED {
-                    self.armed = false;
-                    break;
-                }
-                *place = Cqe { tag: Tag(cqe.user_data()), result: result(cqe.result()) };
-                count += 1;
-            }
-            drop(queue);
-            #[expect(clippy::cast_possible_truncation, reason = "at most `live`")]
-            let reaped = count as u32;
-            self.live -= reaped;
-            if self.armed && (count == into.len() || !self.has_overflowed()) {
-                return count;
-            }
-        }
-        // What is unusual, one by one.
-        while count < into.len() {
-            let Some(cqe) = self.reap() else { break };
-            into[count] = cqe;
-            count += 1;
-        }
-        count
-    }
-
     fn has_completions(&self) -> bool {
         // SAFETY: as in `unsubmitted`: the queue's one reader is kept away.
         !self.made.is_empty() || !unsafe { self.bell.ring.completion_shared() }.is_empty()
@@ -402,7 +385,10 @@ unsafe impl Ring for Uring {
     }
 
     fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
-        self.make_slots(files)
+        let made = self.make_slots(files)?;
+        // Their entries are made in `push`, where a file's slot is looked up.
+        self.room_for_reads = 0;
+        Ok(made)
     }
 
     fn fixed(&self) -> u64 {

@@ -280,6 +280,7 @@ pub(super) fn assemble(
         chosen.push("feature NODROP".into());
     }
     let root = files.root().as_raw_fd();
+    let places = sq as usize - 1;
     let mut uring = Uring {
         bell,
         files,
@@ -289,7 +290,8 @@ pub(super) fn assemble(
         slots: Slots::default(),
         made: VecDeque::with_capacity(16),
         live: 0,
-        room: sq as usize - 1,
+        room: places,
+        room_for_reads: if able.ops.contains(Ops::READ) { places } else { 0 },
         armed: false,
         limits: limits(in_flight),
         report: Report { backend: "uring", chosen, refused },

@@ -4,14 +4,17 @@
 //! Every piece of memory that an operation may own is a pointer into some allocation, and a
 //! [`Header`] that counts who holds it and knows how to give it back. Where the header lies is its
 //! maker's choice: behind the bytes of a heap block, in a box beside a `Vec` or a foreign owner, in
-//! the table of an arena. A `Buffer` is the only holder of its header; freezing it into a `Shared`
-//! changes a type and nothing else.
+//! the table of an arena. A `Buffer` is the only holder of its header, so it keeps there what it
+//! knows of its memory, and is itself one pointer: it is moved into an operation, its slot, its
+//! result and out again, and each move costs one register. A `Shared` is a part of such memory,
+//! like others of the same header, and carries its own bounds.
 //!
 //! Invariant of this folder: `ptr..ptr + capacity` lies inside memory that stays allocated until
 //! the header's count has reached zero and `release` was called, and the first `len` bytes of it
 //! are initialised.
 #![allow(unsafe_code, reason = "allocates, counts and frees raw memory")]
 
+use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -33,6 +36,16 @@ pub(super) struct Header {
     ///
     /// SAFETY of the call: the pointer is the header's own, and nobody uses the memory any more.
     release: unsafe fn(NonNull<Header>),
+    /// The buffer's, while there is one; else it says nothing.
+    extent: UnsafeCell<Extent>,
+}
+
+/// The memory of a buffer.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) ptr: NonNull<u8>,
+    pub(super) len: usize,
+    pub(super) capacity: usize,
 }
 
 impl Header {
@@ -42,12 +55,19 @@ impl Header {
         release: unsafe fn(NonNull<Header>),
     ) -> Header {
         let region = Region::NONE;
-        Header { holders: AtomicUsize::new(1), allocation, was_buffer, region, release }
+        let extent = UnsafeCell::new(Extent { ptr: NonNull::dangling(), len: 0, capacity: 0 });
+        Header { holders: AtomicUsize::new(1), allocation, was_buffer, region, release, extent }
     }
 
     /// In an arena's piece.
-    pub(super) const fn in_region(self, region: Region) -> Header {
+    pub(super) fn in_region(self, region: Region) -> Header {
         Header { region, ..self }
+    }
+
+    /// Where the buffer's extent lies: its buffer's alone to read and write.
+    #[inline]
+    pub(super) fn extent(&self) -> *mut Extent {
+        self.extent.get()
     }
 
     /// One holder more.
@@ -92,6 +112,16 @@ pub(super) unsafe fn let_go(header: NonNull<Header>) {
         // SAFETY: the count is zero, nobody else has the header.
         unsafe { (header.as_ref().release)(header) }
     }
+}
+
+/// As [`let_go`] for the only holder there is.
+///
+/// # Safety
+/// As [`let_go`], and nobody else holds the header.
+#[inline]
+pub(super) unsafe fn give_back(header: NonNull<Header>) {
+    // SAFETY: the caller is the last holder: the header exists, and nobody else has it.
+    unsafe { (header.as_ref().release)(header) }
 }
 
 /// The header of a heap block; it lies behind the bytes, so that these are aligned as the block.

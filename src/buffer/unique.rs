@@ -11,7 +11,7 @@ use core::slice;
 use littoral_platform::{Region, Span};
 
 use super::Shared;
-use super::raw::{Header, allocate, let_go, own};
+use super::raw::{Extent, Header, allocate, give_back, own};
 
 /// Unique memory: what a read fills, and what a write may be filled in.
 ///
@@ -28,12 +28,9 @@ use super::raw::{Header, allocate, let_go, own};
 /// let frozen = page.freeze();
 /// assert_eq!(frozen.slice(..6).as_slice(), Some(&b"header"[..]));
 /// ```
-pub struct Buffer {
-    ptr: NonNull<u8>,
-    len: usize,
-    capacity: usize,
-    header: NonNull<Header>,
-}
+///
+/// It is one pointer: the rest stands with its memory.
+pub struct Buffer(NonNull<Header>);
 
 // SAFETY: a buffer is the only way to its memory, and headers are `Send`: their makers require it
 // of the owners they carry.
@@ -46,7 +43,8 @@ impl Buffer {
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Buffer {
         let (ptr, header) = allocate(capacity);
-        Buffer { ptr, len: 0, capacity, header }
+        // SAFETY: the block has `capacity` bytes, and its header was made for this buffer.
+        unsafe { Buffer::from_parts(ptr, capacity, header) }
     }
 
     /// That many zeros.
@@ -67,13 +65,27 @@ impl Buffer {
         capacity: usize,
         header: NonNull<Header>,
     ) -> Buffer {
-        Buffer { ptr, len: 0, capacity, header }
+        // SAFETY: the claim that is handed over is the only one.
+        unsafe { header.as_ref().extent().write(Extent { ptr, len: 0, capacity }) };
+        Buffer(header)
+    }
+
+    #[inline]
+    fn extent(&self) -> Extent {
+        // SAFETY: `self` is the header's only holder, and is borrowed.
+        unsafe { *self.0.as_ref().extent() }
+    }
+
+    #[inline]
+    fn extent_mut(&mut self) -> &mut Extent {
+        // SAFETY: `self` is the header's only holder, and is borrowed uniquely.
+        unsafe { &mut *self.0.as_ref().extent() }
     }
 
     /// Bytes that a read into it asks for.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.capacity
+        self.extent().capacity
     }
 
     /// Appends `bytes`.
@@ -82,55 +94,57 @@ impl Buffer {
     /// If they do not fit: the capacity is fixed.
     #[track_caller]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        let room = self.capacity - self.len;
+        let Extent { ptr, len, capacity } = self.extent();
+        let room = capacity - len;
         assert!(bytes.len() <= room, "{} bytes do not fit into the {room} left", bytes.len());
+        let from = NonNull::from(bytes).cast();
         // SAFETY: the room was checked; `bytes` cannot overlap memory that is only reachable by us.
-        unsafe {
-            self.ptr
-                .add(self.len)
-                .copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len());
-        };
-        self.len += bytes.len();
+        unsafe { ptr.add(len).copy_from_nonoverlapping(from, bytes.len()) };
+        self.extent_mut().len += bytes.len();
     }
 
     /// Extends the length to the capacity with zeros.
     pub fn fill_with_zeros(&mut self) {
+        let Extent { ptr, len, capacity } = self.extent();
         // SAFETY: `len..capacity` is inside the allocation, and only reachable by us.
-        unsafe { self.ptr.add(self.len).write_bytes(0, self.capacity - self.len) };
-        self.len = self.capacity;
+        unsafe { ptr.add(len).write_bytes(0, capacity - len) };
+        self.extent_mut().len = capacity;
     }
 
     /// Cuts the length; longer than it is changes nothing.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
+        let extent = self.extent_mut();
+        extent.len = extent.len.min(len);
     }
 
     /// Freezes the initialised bytes, without a copy.
     #[must_use]
     pub fn freeze(self) -> Shared {
         let buffer = ManuallyDrop::new(self);
+        let Extent { ptr, len, .. } = buffer.extent();
         // SAFETY: the claim on the header is handed over, and the first `len` bytes are initialised
         // and written by nobody from now on.
-        unsafe { Shared::from_parts(buffer.ptr, buffer.len, buffer.header) }
+        unsafe { Shared::from_parts(ptr, len, buffer.0) }
     }
 
     /// The whole capacity, for the platform to fill.
     pub(crate) fn span(&self) -> Span {
-        Span { ptr: self.ptr.as_ptr(), len: self.capacity }
+        let Extent { ptr, capacity, .. } = self.extent();
+        Span { ptr: ptr.as_ptr(), len: capacity }
     }
 
     /// Which allocation the bytes are part of: equal for two buffers only if one pointer may walk
     /// from one into the other.
     pub(crate) fn allocation(&self) -> usize {
         // SAFETY: `self` holds a claim on the header.
-        unsafe { self.header.as_ref() }.allocation()
+        unsafe { self.0.as_ref() }.allocation()
     }
 
     /// The piece of an arena that the bytes lie in.
     #[inline]
     pub(crate) fn region(&self) -> Region {
         // SAFETY: `self` holds a claim on the header.
-        unsafe { self.header.as_ref() }.region()
+        unsafe { self.0.as_ref() }.region()
     }
 
     /// States that the platform initialised the first `len` bytes.
@@ -138,8 +152,9 @@ impl Buffer {
     /// # Safety
     /// It did.
     pub(super) unsafe fn set_len(&mut self, len: usize) {
-        assert!(len <= self.capacity, "a count past the buffer");
-        self.len = len;
+        let extent = self.extent_mut();
+        assert!(len <= extent.capacity, "a count past the buffer");
+        extent.len = len;
     }
 
     /// Takes over the count of a finished read.
@@ -151,6 +166,13 @@ impl Buffer {
     }
 
     /// As [`Buffer::fill_to`], by value.
+    /// As `fill_to`, all of it: for whoever knows that the ring's count was the capacity.
+    #[inline]
+    pub(crate) fn fill(&mut self) {
+        let extent = self.extent_mut();
+        extent.len = extent.capacity;
+    }
+
     pub(crate) fn filled(mut self, count: usize) -> Buffer {
         self.fill_to(count);
         self
@@ -159,31 +181,35 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: the one claim of this buffer, never used again.
-        unsafe { let_go(self.header) }
+        // SAFETY: the only claim there is, never used again.
+        unsafe { give_back(self.0) }
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
+        let extent = self.extent();
         // SAFETY: the first `len` bytes are initialised, and unaliased by writers while `self` is
         // borrowed.
-        unsafe { slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(extent.ptr.as_ptr(), extent.len) }
     }
 }
 
 impl DerefMut for Buffer {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
+        let extent = self.extent();
         // SAFETY: as `deref`, and `self` is borrowed uniquely.
-        unsafe { slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(extent.ptr.as_ptr(), extent.len) }
     }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer({} of {} bytes)", self.len, self.capacity)
+        write!(f, "Buffer({} of {} bytes)", self.len(), self.capacity())
     }
 }
 
@@ -195,7 +221,8 @@ impl From<Vec<u8>> for Buffer {
         let ptr = unsafe { NonNull::new_unchecked(vec.as_mut_ptr()) };
         let len = vec.len();
         let header = own(VecMemory { ptr, capacity: vec.capacity() }, true);
-        Buffer { ptr, len, capacity: len, header }
+        // SAFETY: the header was made for this buffer, and the first `len` bytes are initialised.
+        unsafe { Buffer::from_parts(ptr, len, header).filled(len) }
     }
 }
 

@@ -92,10 +92,10 @@ impl Barrier {
         self.live += 1;
     }
 
-    /// A read that was admitted has ended while the barrier is open.
+    /// So many reads that were admitted have ended while the barrier is open.
     #[inline]
-    pub(crate) fn passed(&mut self) {
-        self.live -= 1;
+    pub(crate) fn passed(&mut self, reads: u32) {
+        self.live -= reads;
     }
 
     fn release(&mut self, id: u32, class: Class) -> Option<u64> {

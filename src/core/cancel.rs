@@ -38,11 +38,10 @@ impl State {
 
     /// The machines see to what is more than a straight read.
     pub(crate) fn off_the_road(&mut self, key: Key) {
-        if self.slots.find(key).is_some_and(|slot| slot.stage == Stage::Straight) {
-            self.turn_off();
-            if self.slots[key.slot].stage == Stage::Straight {
-                self.slots[key.slot].turn_off(key.slot);
-            }
+        if let Some(slot) = self.slots.find(key)
+            && slot.stage == Stage::Straight
+        {
+            slot.turn_off(key.slot);
         }
     }
 

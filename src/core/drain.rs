@@ -8,6 +8,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
+use littoral_platform::Ring;
+
 use super::Core;
 use super::events::Event;
 use super::state::Leftover;

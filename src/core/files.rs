@@ -109,7 +109,8 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "three instructions, and each operation asks")]
+    #[inline(always)]
     pub(crate) fn get(&mut self, file: u32) -> &mut OpenFile {
         self.open[file as usize].as_mut().expect("a file in use is open")
     }

@@ -11,7 +11,7 @@ use core::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use littoral_platform::fork::{Child, Handlers, Held, on_fork};
-use littoral_platform::{Errno, Handle};
+use littoral_platform::{Errno, Handle, Ring};
 
 use super::Core;
 use super::files::Closing;
@@ -97,7 +97,7 @@ impl State {
                 handles.extend(entry.handles());
             }
         }
-        ring.forked(&handles);
+        Box::new(ring).forked(&handles);
         // A call on such a number from here on, to unlock a file, would be to the parent's file, or
         // to another one.
         self.direct = None;

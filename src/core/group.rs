@@ -64,7 +64,9 @@ impl State {
         }
         let group = self.key(group);
         let slot = &mut self.slots[member.slot];
-        slot.plain = false;
+        if slot.stage == Stage::PublishedRead {
+            slot.stage = Stage::Published;
+        }
         let over = slot.is_over();
         if slot.group == Key::NONE {
             slot.group = group;
@@ -237,7 +239,7 @@ mod tests {
                     members.complete = true;
                 }
                 if action < 3 && !members.complete {
-                    members.add(Key { slot: round, generation: 0 });
+                    members.add(Key { slot: round, ..Key::NONE });
                     running.push(round);
                 } else if !running.is_empty() {
                     let ended = running.swap_remove(pick.index(running.len()));

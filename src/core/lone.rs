@@ -37,7 +37,7 @@ impl State {
             _ => return None,
         };
         let company = Company {
-            in_ring: self.in_flight as usize + self.outbox.len(),
+            in_ring: self.in_flight as usize,
             // The driver's own thread is for all the others, also where it does not wait just now.
             threads: self.followers + u32::from(self.leader) + u32::from(self.thread.is_some()),
             untold: self.ended.len() + self.deliveries.len(),
@@ -69,13 +69,13 @@ impl Core {
             called = true;
             // Whoever submits meanwhile has to see to it that things start: this thread does not.
             state.calling = true;
-            state.followers += 1;
+            state.is_followed();
             drop(state);
             let result = call_now(&*direct, &sqe);
             state = self.lock();
             state.calling = false;
             state.followers -= 1;
-            let Some((slot, entry)) = Tagged::slot_of(sqe.tag) else { break };
+            let Tagged::Slot { slot, entry } = Tagged::of(sqe.tag) else { break };
             // If not, the ring was lost meanwhile, and all that was in flight with it.
             if state.slots.get(slot).is_some_and(|slot| slot.awaits(entry)) {
                 state.complete(Cqe { tag: sqe.tag, result });
@@ -88,7 +88,7 @@ impl Core {
             }
         }
         let leave = called && !state.ended.is_empty() && state.in_flight == 0;
-        let leave = leave && state.outbox.is_empty() && state.queue.only().is_some();
+        let leave = leave && state.queue.only().is_some();
         (state, leave)
     }
 }

@@ -53,7 +53,7 @@ use core::time::Duration;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use littoral_platform::lock::{Condvar, Mutex, MutexGuard};
-use littoral_platform::{Clock, Direct, Doorbell, Limits, Report, Ring};
+use littoral_platform::{AnyRing, Clock, Direct, Doorbell, Limits, Report, Ring};
 
 pub(crate) use events::tell_start_failed;
 use events::{Event, Teller};
@@ -92,8 +92,9 @@ struct Platform {
 }
 
 impl Core {
-    pub(crate) fn new(mut ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
-        let report = with_files(&mut *ring, &config);
+    pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> Arc<Core> {
+        let mut ring = AnyRing::from(ring);
+        let report = with_files(&mut ring, &config);
         let report = with_intents(with_locks(report, &config), ring.limits());
         let teller = Teller::new(&report, config.locks);
         let core = Arc::new(Core {
@@ -125,8 +126,14 @@ impl Core {
         core
     }
 
+    /// Takes the lock. What is not settled is nobody's business but `straight`'s.
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
+        let mut state = self.state.lock();
+        if state.unsettled > 0 || state.lone.is_some() {
+            state.settle();
+        }
+        state
     }
 
     fn platform(&self) -> RwLockReadGuard<'_, Option<Platform>> {
@@ -206,10 +213,12 @@ impl Core {
 
     pub(crate) fn statistics(&self) -> Statistics {
         let state = self.lock();
-        let (alive, in_flight) = (u64::from(state.alive), u64::from(state.in_flight));
-        let queued = (state.queue.len() + state.outbox.len() + state.batches.len()) as u64;
+        let unsubmitted = state.unsubmitted().min(state.in_flight);
+        let in_flight = u64::from(state.in_flight - unsubmitted);
+        let alive = u64::from(state.alive);
+        let queued = (state.queue.len() + state.batches.len()) as u64 + u64::from(unsubmitted);
         let registered = state.registry.bytes;
-        let fixed = state.ring.as_ref().map_or(state.statistics.fixed, |ring| ring.fixed());
+        let fixed = state.ring.as_ref().map_or(state.statistics.fixed, Ring::fixed);
         Statistics { alive, in_flight, queued, registered, fixed, ..state.statistics }
     }
 
@@ -288,12 +297,12 @@ impl Core {
         outcome
     }
 
-    /// The result, or `waker` is woken when it is there.
+    /// The result, or `waker` is woken when it is there. For one who has just found none.
     pub(crate) fn poll(&self, key: Key, waker: &Waker) -> Option<Result<Value, Error>> {
-        if let Some(outcome) = self.try_take(key) {
-            return Some(outcome);
-        }
-        let waker = waker.clone();
+        let waker = match self.wake_alone(key, waker.clone()) {
+            Ok(()) => return None,
+            Err(waker) => waker,
+        };
         let mut state = self.lock();
         let slot = state.slots.find(key)?;
         let unused = if slot.is_published() {
@@ -317,13 +326,13 @@ impl Core {
     /// Calls back when the result is there: from the next `step` if it is there already.
     pub(crate) fn on_finish(self: &Arc<Self>, key: Key, callback: Callback) {
         let mut state = self.lock();
+        state.off_the_road(key);
         let Some(slot) = state.slots.find(key) else { return };
         if slot.is_published() {
             let outcome = state.take(key.slot);
             self.call_later(state, callback, outcome);
             return;
         }
-        slot.plain = false;
         let replaced = core::mem::replace(&mut slot.notify, Notify::Call(callback));
         state.leftovers.push(Leftover::Notify(replaced));
         self.leave(state);
@@ -353,11 +362,12 @@ impl Core {
     /// Nobody wants the result any more.
     pub(crate) fn detach(&self, key: Key) {
         let mut state = self.lock();
+        state.off_the_road(key);
         let Some(slot) = state.slots.find(key) else { return };
         if slot.is_published() {
             state.free(key.slot);
         } else {
-            (slot.detached, slot.plain) = (true, false);
+            slot.detached = true;
             let notify = core::mem::take(&mut slot.notify);
             if !matches!(notify, Notify::Nobody) {
                 state.leftovers.push(Leftover::Notify(notify));

@@ -58,17 +58,6 @@ impl Queue {
         }
     }
 
-    /// Before everything that was never pushed.
-    pub(crate) fn admit_first(&mut self, slot: u32) {
-        self.road = 0;
-        self.fresh.push_front(slot);
-    }
-
-    /// Something goes before what was never pushed.
-    pub(crate) fn has_earlier(&self) -> bool {
-        !(self.urgent.is_empty() && self.continuations.is_empty())
-    }
-
     /// The one operation that waits here, if it is alone.
     pub(crate) fn only(&self) -> Option<u32> {
         let only = self.continuations.front().or_else(|| self.fresh.front());

@@ -15,7 +15,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use littoral_platform::Polled;
+use littoral_platform::{Polled, Ring};
 
 use super::Core;
 use super::state::State;
@@ -39,7 +39,7 @@ impl Core {
         let polled = polled.map_err(|code| Error::from_code(code, Operation::Poller))?;
         let mut state = self.lock();
         state.polled += 1;
-        state.followers += 1;
+        state.is_followed();
         // Those who sleep have asked nobody for a turn so far.
         state.forget_alarm();
         Ok(polled)
@@ -96,7 +96,7 @@ impl State {
             return Again::Now;
         }
         let nothing_comes = self.in_flight == 0 && self.is_anything_queued();
-        if !self.leader && (ring.unsubmitted() > 0 || nothing_comes) {
+        if !self.leader && (self.unsubmitted() > 0 || nothing_comes) {
             // The platform refused it, and nothing that it has would make it take more.
             return Again::After(Duration::from_micros(1 << self.submits_refused.clamp(6, 10)));
         }
@@ -105,6 +105,7 @@ impl State {
 
     /// Whether what has just been done is for those who poll to look at.
     pub(crate) fn is_for_polled(&self, news: bool) -> bool {
-        self.polled > 0 && (news || (!self.leader && self.is_anything_queued()))
+        let waits = || self.is_anything_queued() || self.unsubmitted() > 0;
+        self.polled > 0 && (news || (!self.leader && waits()))
     }
 }

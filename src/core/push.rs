@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use littoral_platform::sharing::{Mapped, Ranges, Sharing};
 use littoral_platform::{
-    Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Region, Sqe, Stat,
-    SyncKind, Tag,
+    AnyRing, Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Region, Ring,
+    Span, Sqe, Stat, SyncKind, Tag,
 };
 
 use super::held::{Held, Naming};
@@ -44,14 +44,6 @@ impl Tagged {
             _ => Tagged::Unknown,
         }
     }
-
-    /// The slot and entry that a tag names, if it names one.
-    #[inline]
-    pub(crate) fn slot_of(tag: Tag) -> Option<(u32, u32)> {
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of the tag")]
-        let (entry, slot) = ((tag.0 >> 32) as u32, tag.0 as u32);
-        (entry <= ENTRY_MASK).then_some((slot, entry))
-    }
 }
 
 pub(crate) fn slot_tag(index: u32, slot: &Slot) -> Tag {
@@ -77,10 +69,6 @@ fn open_flags(options: OpenOptions) -> OpenFlags {
 impl State {
     /// Pushes what there is room for. Nothing is submitted unless the ring is full of what is not.
     pub(crate) fn pump(&mut self) {
-        self.send();
-        if self.queue.is_empty() {
-            return;
-        }
         let mut submitted = false; // since the last entry went in
         while self.in_flight < self.limits.in_flight && self.dead.is_none() {
             let ordinary_room = self.ordinary_in_flight < self.ordinary_max;
@@ -109,15 +97,6 @@ impl State {
             self.rings_bell |= self.leader && !self.is_by_kernel(item);
             self.pushed(item);
         }
-    }
-
-    /// Pushes up to `room` entries of the outbox; how many were taken.
-    pub(crate) fn push_outbox(&mut self, room: usize) -> u32 {
-        let Some(ring) = &mut self.ring else { return 0 };
-        let ready = &self.outbox[..room.min(self.outbox.len())];
-        // SAFETY: as in `pump`: each entry points to the one buffer that its slot holds, and the
-        // slot has pinned the file.
-        count(unsafe { ring.push_many(ready) })
     }
 
     /// Hands to the platform what was pushed.
@@ -342,15 +321,40 @@ impl State {
     }
 }
 
-/// Does what an entry of the outbox asks for on this thread, if that takes no waiting.
+/// Pushes the entry of a read into one buffer; false if the ring does not take it, or, in a
+/// `HURRY`, if that would be a call.
+#[expect(clippy::inline_always, reason = "once an operation, and counted")]
+#[inline(always)]
+pub(crate) fn push_read<const HURRY: bool>(
+    ring: &mut AnyRing,
+    tag: Tag,
+    file: Handle,
+    at: u64,
+    span: Span,
+    region: Region,
+) -> bool {
+    // SAFETY: as in `pump`: the span is that of a buffer which its caller puts into the slot that
+    // the tag names, and the slot pins the file.
+    let pushed = unsafe {
+        if HURRY {
+            ring.push_read_inline(tag, file, at, span, region)
+        } else {
+            ring.push_read(tag, file, at, span, region)
+        }
+    };
+    pushed.is_ok()
+}
+
+/// Reads on this thread, if that takes no waiting.
 #[inline]
-pub(crate) fn call_without_waiting(
-    direct: Option<&Arc<dyn Direct>>,
-    sqe: &Sqe,
+pub(crate) fn read_without_waiting(
+    ring: &AnyRing,
+    file: Handle,
+    at: u64,
+    span: Span,
 ) -> Result<u64, Errno> {
-    let direct = direct.ok_or(Errno::AGAIN)?;
-    // SAFETY: as in `push_outbox`, for the time of the call.
-    unsafe { direct.call_without_waiting(&sqe.op) }
+    // SAFETY: the caller has the buffer and an open file for the time of the call.
+    unsafe { ring.read_without_waiting(file, at, span) }
 }
 
 /// Does what an entry asks for on this thread, however long it takes.

@@ -1,6 +1,6 @@
 //! From the ring's completions to ends, continuations and next phases.
 
-use littoral_platform::{Cqe, Errno, Region, Tag};
+use littoral_platform::{Cqe, Errno, Region, Ring, Tag};
 
 use super::events::Event;
 use super::held::Value;
@@ -16,27 +16,20 @@ impl State {
     /// Takes every completion there is now; true if there was one. Only a step, or the driver's
     /// end, may publish on the way.
     pub(crate) fn reap(&mut self, publish: bool) -> bool {
-        let mut any = false;
-        while let Some(ring) = &mut self.ring {
-            let count = ring.reap_many(&mut self.inbox[..]);
-            let mut arrived = 0;
-            for at in 0..count.min(self.inbox.len()) {
-                let cqe = self.inbox[at];
-                if publish && self.reap_straight(&cqe) {
-                    arrived += 1;
-                } else {
-                    self.complete(cqe);
-                }
-            }
-            self.arrived(arrived);
-            any |= count > 0;
-            if count < self.inbox.len() {
-                break;
-            }
+        let (seen, mut any) = (self.delivered, false);
+        loop {
+            let unusual = if publish {
+                self.reap_straight()
+            } else {
+                self.ring.as_mut().and_then(Ring::reap)
+            };
+            let Some(cqe) = unusual else { return any || self.delivered != seen };
+            any = true;
+            self.complete(cqe);
         }
-        any
     }
 
+    #[inline(never)]
     pub(crate) fn complete(&mut self, cqe: Cqe) {
         use Operation::{
             Allocate, Metadata, Pread, Preadv, PunchHole, Pwrite, Pwritev, Register, SeekData,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use littoral_platform::sharing::Ranges;
-use littoral_platform::{Clock, Cqe, Direct, Errno, Limits, Ring, RwFlags, Sqe, Tag};
+use littoral_platform::{AnyRing, Clock, Direct, Errno, Limits, Ring, RwFlags, Tag};
 
 use super::apart::Lane;
 use super::barrier::Ready;
@@ -18,13 +18,10 @@ use super::locking::Naps;
 use super::overflow::Queue;
 use super::poison::Poisons;
 use super::registered::Registry;
-use super::straight::STRAIGHT_MAX;
+use super::straight::{Lone, STRAIGHT_MAX};
 use super::table::{Callback, Gate, Key, NONE, Notify, Phase, Stage, Table};
 use super::thread::Thread;
 use crate::{Arena, Config, Error, ErrorKind, Operation, Statistics};
-
-/// Entries that are handed to the ring in one call.
-const OUTBOX: usize = 256;
 
 /// What the user's code is told once the lock is released.
 pub(crate) enum Delivery {
@@ -38,14 +35,14 @@ pub(crate) enum Leftover {
     Held(Held),
     Outcome(Result<Value, Error>),
     Notify(Notify),
-    Ring(Box<dyn Ring>),
+    Ring(AnyRing),
     Arena(Arena),
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts, not one state")]
 pub(crate) struct State {
     /// `None` once the driver is gone.
-    pub(crate) ring: Option<Box<dyn Ring>>,
+    pub(crate) ring: Option<AnyRing>,
     pub(crate) limits: Limits,
     pub(crate) config: Config,
     pub(crate) slots: Table,
@@ -93,11 +90,10 @@ pub(crate) struct State {
     pub(crate) aside: Vec<Tag>,
     /// Half of the completion side is kept for cancels and closes.
     pub(crate) ordinary_max: u32,
-    /// Entries of reads that go straight, not yet handed to the ring; and what it answered last.
-    pub(crate) outbox: Vec<Sqe>,
-    pub(crate) inbox: Box<[Cqe; 64]>,
-    /// The lone read that the ring has to do: it is tried without it once.
-    pub(crate) tried: Tag,
+    /// The read that is all there is.
+    pub(crate) lone: Option<Lone>,
+    /// Reads that have set out on the road and are counted nowhere yet.
+    pub(crate) unsettled: u32,
     /// The largest offset from which a read goes straight.
     pub(crate) straight_at_max: u64,
     /// The longest read that goes straight; an empty one does not.
@@ -135,16 +131,14 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(ring: Box<dyn Ring>, config: Config) -> State {
+    pub(crate) fn new(ring: AnyRing, config: Config) -> State {
         let limits = *ring.limits();
         let waits = limits.may_block && !limits.executes_at_submit;
         State {
             reads_go_straight: waits && limits.read_call_cost == 0,
             ordinary_max: (limits.in_flight / 2).max(1),
-            outbox: Vec::with_capacity(OUTBOX.min(config.operations as usize)),
-            inbox: Box::new([Cqe { tag: Tag(0), result: Ok(0) }; 64]),
-            // No entry has it.
-            tried: Tag(u64::MAX),
+            lone: None,
+            unsettled: 0,
             straight_len_max: limits.bytes_per_call.min(STRAIGHT_MAX),
             straight_at_max: limits.offset_max.saturating_sub(STRAIGHT_MAX as u64),
             limits,
@@ -258,7 +252,7 @@ impl State {
     }
 
     pub(crate) fn key(&self, slot: u32) -> Key {
-        Key { slot, generation: self.slots[slot].generation }
+        self.slots.key(slot)
     }
 
     /// An error of this slot's operation, with its file and, for writes, its progress.

@@ -10,8 +10,8 @@ use core::sync::atomic::Ordering;
 use core::time::Duration;
 use std::sync::Arc;
 
-use littoral_platform::Errno;
 use littoral_platform::lock::MutexGuard;
+use littoral_platform::{Errno, Ring};
 
 use super::Core;
 use super::events::Event;
@@ -32,9 +32,21 @@ impl State {
         self.unfinished > 0 || queued || !self.deliveries.is_empty()
     }
 
+    /// One more waits for the leader, or is to be told. Whoever submits from here on has to look
+    /// for such.
+    pub(crate) fn is_followed(&mut self) {
+        self.followers += 1;
+        self.queue.road = 0;
+    }
+
+    /// Entries that the platform has not been handed yet.
+    pub(crate) fn unsubmitted(&self) -> u32 {
+        self.ring.as_ref().map_or(0, Ring::unsubmitted)
+    }
+
     /// Something waits to be handed to the ring.
     pub(crate) fn is_anything_queued(&self) -> bool {
-        !(self.queue.is_empty() && self.outbox.is_empty())
+        !self.queue.is_empty()
     }
 
     /// Pushes, submits if so told, and takes what is there. Where the ring executes at submit, this
@@ -266,7 +278,7 @@ impl Core {
             state.submit();
             return state;
         }
-        let unsubmitted = state.ring.as_ref().map_or(0, |ring| ring.unsubmitted());
+        let unsubmitted = state.unsubmitted();
         self.wait_for_ring(state, unsubmitted, timeout)
     }
 
@@ -288,6 +300,8 @@ impl Core {
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
         state.leader = true;
+        // Whoever comes from here on has to look whom to tell.
+        state.queue.road = 0;
         drop(state);
         let waited = match &*self.platform() {
             Some(platform) => platform.doorbell.wait(unsubmitted, timeout),
@@ -310,7 +324,7 @@ impl Core {
         mut state: MutexGuard<'a, State>,
         timeout: Option<Duration>,
     ) -> MutexGuard<'a, State> {
-        state.followers += 1;
+        state.is_followed();
         match timeout {
             None => self.followers.wait(&mut state),
             Some(timeout) => {

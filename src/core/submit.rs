@@ -220,6 +220,9 @@ impl super::State {
         if matches!(class, Class::Sync | Class::Truncate) {
             self.forget_tails(file);
         }
+        if class == Class::Truncate {
+            self.turn_off_of(file);
+        }
         match self.files.get(file).barrier.admit(index, class) {
             Some(epoch) => self.pass_barrier(index, epoch),
             None => self.slots[index].gate = Gate::Waiting,

@@ -1,5 +1,6 @@
 //! The slots: one for each operation that is alive.
 
+use core::num::NonZeroU32;
 use core::ops::{Index, IndexMut};
 use core::task::Waker;
 use std::sync::Arc;
@@ -28,13 +29,14 @@ pub(crate) enum Stage {
     Member,
     /// In the ring.
     Pushed,
-    /// In the outbox or in the ring, and the slot says of it only what `straight` wants to know.
+    /// In the ring, and the slot says of it only what `straight` wants to know. Nobody is called
+    /// back or told by a group, and nothing of its file waits for its end.
     Straight,
     /// Over; its result waits for the next `step`.
     Ended,
     /// Its result waits for whoever has the completion.
     Published,
-    /// As `Published`, of a read whose result is the buffer that the slot holds.
+    /// As `Published`, of a plain read whose result is the buffer that the slot holds.
     PublishedRead,
 }
 
@@ -88,7 +90,7 @@ pub(crate) enum Notify {
 #[expect(clippy::struct_excessive_bools, reason = "they are independent facts, not one state")]
 pub(crate) struct Slot {
     /// Counts the operations that had this slot.
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
     /// Counts the entries that were pushed from it.
     pub(crate) entry: u32,
     pub(crate) stage: Stage,
@@ -112,8 +114,6 @@ pub(crate) struct Slot {
     pub(crate) stalls: u8,
     pub(crate) cancelled: bool,
     pub(crate) detached: bool,
-    /// It is not detached, calls nobody back, and is in no group.
-    pub(crate) plain: bool,
     /// Of a write: it ends when its bytes are flushed.
     pub(crate) durable: bool,
     /// Of a transfer: by which handle.
@@ -129,7 +129,8 @@ pub(crate) struct Slot {
     /// The group that hears of its end, and the batch it was submitted in.
     pub(crate) group: Key,
     pub(crate) batch: u32,
-    /// The chain of slots that travel together: the first, and the next.
+    /// The chain of slots that travel together: the first, and the next. Of a free slot: the next
+    /// free one.
     pub(crate) head: u32,
     pub(crate) next: u32,
     /// In the head of a chain: bytes left of all.
@@ -146,7 +147,7 @@ pub(crate) struct Slot {
 impl Slot {
     fn new() -> Slot {
         Slot {
-            generation: 0,
+            generation: NonZeroU32::MIN,
             entry: 0,
             stage: Stage::Free,
             phase: Phase::Main,
@@ -165,7 +166,6 @@ impl Slot {
             stalls: 0,
             cancelled: false,
             detached: false,
-            plain: true,
             durable: false,
             lane: Lane::Cached,
             kept_apart: false,
@@ -197,9 +197,16 @@ impl Slot {
     /// The operation is gone, and its key finds nothing any more.
     #[inline]
     pub(crate) fn leave_table(&mut self) {
+        (self.cancelled, self.detached) = (false, false);
+        self.leave_table_plain();
+    }
+
+    /// As `leave_table`, for one that stayed plain to its end.
+    #[inline]
+    pub(crate) fn leave_table_plain(&mut self) {
         self.stage = Stage::Free;
-        (self.cancelled, self.detached, self.plain) = (false, false, true);
-        self.generation = self.generation.wrapping_add(1);
+        let next = self.generation.get().wrapping_add(1);
+        self.generation = NonZeroU32::new(next).unwrap_or(NonZeroU32::MIN);
     }
 
     pub(crate) fn is_published(&self) -> bool {
@@ -215,34 +222,50 @@ impl Slot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) slot: u32,
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
 }
 
 impl Key {
     /// Of no operation.
-    pub(crate) const NONE: Key = Key { slot: NONE, generation: 0 };
+    pub(crate) const NONE: Key = Key { slot: NONE, generation: NonZeroU32::MIN };
 }
 
 /// All slots. They are made as needed and used again, the last freed first.
-#[derive(Default)]
 pub(crate) struct Table {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// The free slot that is taken next, and in its `next` the one after it.
+    free: u32,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { slots: Vec::new(), free: NONE }
+    }
 }
 
 impl Table {
     pub(crate) fn take(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            let slot = u32::try_from(self.slots.len()).expect("slots are bounded far below 2^32");
-            self.slots.push(Slot::new());
-            slot
-        })
+        if let Some((index, slot, free)) = self.next() {
+            *free = slot.next;
+            return index;
+        }
+        let slot = u32::try_from(self.slots.len()).expect("slots are bounded far below 2^32");
+        self.slots.push(Slot::new());
+        slot
     }
 
-    /// A slot that was used before; its arrays are allocated already.
+    /// The slot that `take` would give, if it was used before, and where to write which one is free
+    /// next, once it is taken.
     #[inline]
-    pub(crate) fn take_used(&mut self) -> Option<u32> {
-        self.free.pop()
+    pub(crate) fn next(&mut self) -> Option<(u32, &mut Slot, &mut u32)> {
+        let slot = self.slots.get_mut(self.free as usize)?;
+        Some((self.free, slot, &mut self.free))
+    }
+
+    /// Names the operation that has a slot, or the next one that takes it.
+    #[inline]
+    pub(crate) fn key(&self, slot: u32) -> Key {
+        Key { slot, generation: self[slot].generation }
     }
 
     #[inline]
@@ -254,7 +277,7 @@ impl Table {
     /// The second half of `give_back`, for whoever has done the first.
     #[inline]
     pub(crate) fn put_free(&mut self, slot: u32) {
-        self.free.push(slot);
+        self[slot].next = core::mem::replace(&mut self.free, slot);
     }
 
     /// The slot of an operation, unless it is gone.

@@ -161,8 +161,7 @@ impl State {
     /// end would wake the resting thread: that has to try again.
     pub(crate) fn must_not_rest(&self) -> bool {
         let rests = self.thread.as_ref().is_some_and(|thread| thread.rests);
-        let unsubmitted = || self.ring.as_ref().is_some_and(|ring| ring.unsubmitted() > 0);
-        rests && (self.is_anything_queued() || unsubmitted())
+        rests && (self.is_anything_queued() || self.unsubmitted() > 0)
     }
 
     /// This is a forked child, which has no such thread: nobody is to be joined, or told to stop.

@@ -1,4 +1,5 @@
-//! With nothing under way nothing wakes the runtime. In a process of its own: its time is looked at.
+//! With nothing under way nothing wakes the runtime. In a process of its own, whose time is looked
+//! at.
 
 use std::time::Duration;
 

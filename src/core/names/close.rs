@@ -26,6 +26,7 @@ impl State {
         }
         entry.closing = Closing::Queued;
         let name = Arc::clone(&entry.names[0]);
+        self.turn_off_of(file);
         if self.files.acquire(&name, Waiter::CloseOf(file)) && !self.close_turn(file) {
             self.next_turn(&name);
         }
