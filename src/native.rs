@@ -9,6 +9,11 @@
 //! Its calls are made on the caller's thread and at once. They take no part in the order of the
 //! file's operations: await what was written under a lock before giving the lock up.
 //!
+//! An engine whose files have such calls of single bytes (turso_core's `shared_wal_lock_byte` and
+//! its siblings, SQLite's `xShmLock` and `xShmMap`) passes them on: byte `n` is the range `n..n +
+//! 1`, an exclusive probe is [`range_is_free`](NativeFile::range_is_free), which gives up nothing
+//! meanwhile, and a mapped region is a [`Mapping`], with its pointer and length.
+//!
 //! ```
 //! use core::sync::atomic::Ordering;
 //! use littoral::native::LockOwner;
@@ -51,9 +56,9 @@ use crate::{LockKind, Result};
 /// They have nothing to do with the file's one lock ([`File::lock`](crate::File::lock)) but that
 /// the system knows both: a range that one handle has keeps locks of the whole file out, and the
 /// other way round, also where both are of one driver, or of the same handle: use one of the two.
-/// They are taken whatever
-/// [`Config::locks`](crate::Config::locks) says, since data depends on them. Bytes need not exist
-/// to be locked. A range that ends at or past the largest offset goes on to wherever the file ends.
+/// They are taken whatever [`Config::locks`](crate::Config::locks) says, since data depends on
+/// them. Bytes need not exist to be locked. A range that ends at or past the largest offset goes on
+/// to wherever the file ends.
 ///
 /// Each handle is a user of its own: it is kept out by other handles' locks, of other processes, of
 /// this one and of its own driver, and never by its own. Two threads with one handle do not keep
