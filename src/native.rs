@@ -82,8 +82,8 @@ pub trait NativeFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// Those of `try_lock_range`; [`Closed`](crate::ErrorKind::Closed) if the handle was closed
     /// meanwhile. [`Locked`](crate::ErrorKind::Locked) if it has the lock of the whole file itself,
-    /// and, with `EDEADLK`, where the system sees processes that would wait for each other: it looks
-    /// at locks of processes only, and takes all threads of one for the same.
+    /// and, with `EDEADLK`, where the system sees processes that would wait for each other: it
+    /// looks at locks of processes only, and takes all threads of one for the same.
     fn lock_range(&self, range: Range<u64>, kind: LockKind, owner: LockOwner) -> Result<()>;
 
     /// Whether such a lock could be had now. What this handle has of the bytes is not in the way,
