@@ -1,6 +1,6 @@
 //! An operation that is alone, done by the thread that is about to wait for it.
 //!
-//! A buffered write and a flush go from a ring to a kernel worker: two hand-overs for what the
+//! A write and a flush may go from a ring to a kernel worker: two hand-overs for what the
 //! thread could do itself, since it has nothing else to do. So where `policy` says so, a thread
 //! that steps without a limit of time takes the one operation there is out of the queue and calls
 //! the system. It holds neither the lock nor the lead meanwhile: others submit, step and lead as
@@ -16,8 +16,7 @@ use littoral_platform::lock::MutexGuard;
 use littoral_platform::{Cqe, Sqe};
 
 use super::Core;
-use super::apart::Lane;
-use super::policy::{Company, Work};
+use super::policy::Company;
 use super::push::{Tagged, call_now};
 use super::state::State;
 use super::table::Phase;
@@ -27,14 +26,12 @@ impl State {
     /// The one operation that is better done without the ring, if there is one. It then counts as
     /// in flight.
     fn take_lone(&mut self) -> Option<Sqe> {
+        use Operation::{Allocate, Pwrite, Pwritev, Sync, Truncate};
         let slot = &self.slots[self.queue.only()?];
-        let work = match (slot.operation, slot.phase) {
-            (Operation::Sync, _) | (_, Phase::Flush) => Work::Flush,
-            (Operation::Pwrite | Operation::Pwritev, Phase::Main) => {
-                Work::Write { cached: slot.lane == Lane::Cached }
-            }
-            (Operation::Truncate | Operation::Allocate, Phase::Main) => Work::Resize,
-            _ => return None,
+        let may_go_to_a_worker = match slot.phase {
+            Phase::Flush => true,
+            Phase::Main => matches!(slot.operation, Sync | Pwrite | Pwritev | Truncate | Allocate),
+            _ => slot.operation == Sync,
         };
         let company = Company {
             in_ring: self.in_flight as usize,
@@ -43,7 +40,7 @@ impl State {
             untold: self.ended.len() + self.deliveries.len(),
             planned: self.batches.len(),
         };
-        if !work.is_for_its_waiter(&company) || !self.naps.is_empty() {
+        if !may_go_to_a_worker || !company.is_nobody() || !self.naps.is_empty() {
             return None;
         }
         self.take_only()

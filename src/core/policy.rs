@@ -19,6 +19,11 @@
 //! have nothing else to do: a call cannot be left before its end, so it is made only where the wait
 //! has no limit of time, and nothing is under way or untold that somebody may be waiting for. Then
 //! nothing of that file is in flight either, and a call keeps the order of things as the ring does.
+//!
+//! A write past the page cache counts among them. The submitter hands it to the device, unless the
+//! file's time of change has to be set, which may wait: once in a tick of the kernel's clock, and
+//! so every time where a trip by a worker takes as long as a tick. On a machine with 16 threads for
+//! 2 processors such a write took 2.0 ms by the ring, and 0.16 ms by a call.
 
 /// How often in a row the pause doubles at most.
 const DOUBLINGS_MAX: u32 = 10;
@@ -68,18 +73,6 @@ pub(crate) fn is_durable_by_entry(past_the_cache: bool, alone: bool) -> bool {
     past_the_cache && alone
 }
 
-/// What an operation has a kernel do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Work {
-    Write {
-        /// Through the page cache.
-        cached: bool,
-    },
-    Flush,
-    /// Of the file, or of the space it has.
-    Resize,
-}
-
 /// What there is besides an operation, and so would wait for a call's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Company {
@@ -93,12 +86,11 @@ pub(crate) struct Company {
     pub(crate) planned: usize,
 }
 
-impl Work {
-    /// Whether the thread that is about to wait without a limit of time does it itself.
-    pub(crate) fn is_for_its_waiter(self, company: &Company) -> bool {
-        // A write past the page cache is handed to the device by whoever submits it.
-        let goes_to_a_worker = self != Work::Write { cached: false };
-        goes_to_a_worker && *company == Company::default()
+impl Company {
+    /// Whether there is none: then the thread that is about to wait without a limit of time does a
+    /// write, a flush or a change of size itself.
+    pub(crate) fn is_nobody(&self) -> bool {
+        *self == Company::default()
     }
 }
 
@@ -122,15 +114,6 @@ mod tests {
     }
 
     #[test]
-    fn what_would_go_to_a_worker_is_for_its_waiter() {
-        let nobody = Company::default();
-        for work in [Work::Write { cached: true }, Work::Flush, Work::Resize] {
-            assert!(work.is_for_its_waiter(&nobody), "{work:?}");
-        }
-        assert!(!Work::Write { cached: false }.is_for_its_waiter(&nobody));
-    }
-
-    #[test]
     fn a_flush_that_can_be_shared_is() {
         assert!(is_durable_by_entry(true, true));
         for (past_the_cache, alone) in [(true, false), (false, true), (false, false)] {
@@ -146,11 +129,8 @@ mod tests {
             Company { untold: 1, ..Company::default() },
             Company { planned: 1, ..Company::default() },
         ];
-        for company in somebody {
-            for work in [Work::Write { cached: true }, Work::Flush, Work::Resize] {
-                assert!(!work.is_for_its_waiter(&company), "{work:?} in {company:?}");
-            }
-        }
+        assert!(Company::default().is_nobody());
+        assert!(!somebody.iter().any(Company::is_nobody));
     }
 
     proptest! {
