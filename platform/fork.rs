@@ -66,7 +66,7 @@ impl<C, T> Held<C, T> {
 }
 
 cfg_if::cfg_if! {
-    if #[cfg(unix)] {
+    if #[cfg(all(unix, not(littoral_model)))] {
         use std::alloc::{Layout, handle_alloc_error};
         use std::sync::OnceLock;
 

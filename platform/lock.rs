@@ -7,12 +7,25 @@
 //!
 //! In a browser there is one thread: the standard library's lock is a flag there, and to wait for
 //! another thread is to be woken at once.
-
-/// What is shared without a lock.
-pub use core::sync::atomic;
+//!
+//! With `--cfg littoral_model` all of it is a model checker's, which decides who goes on; so are
+//! the threads of `thread`.
 
 cfg_if::cfg_if! {
-    if #[cfg(target_arch = "wasm32")] {
+    if #[cfg(littoral_model)] {
+        mod modelled;
+        pub use modelled::{Condvar, Mutex, MutexGuard, WaitTimeoutResult};
+        pub use shuttle::sync::{RwLock, RwLockReadGuard, atomic};
+    } else {
+        /// What is shared without a lock.
+        pub use core::sync::atomic;
+        pub use std::sync::{RwLock, RwLockReadGuard};
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(littoral_model)] {
+    } else if #[cfg(target_arch = "wasm32")] {
         use core::time::Duration;
         use std::sync::PoisonError;
         pub use std::sync::MutexGuard;

@@ -1,7 +1,16 @@
 //! Threads of our own: named, and deaf to signals.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+
+cfg_if::cfg_if! {
+    if #[cfg(littoral_model)] {
+        use shuttle::thread::Builder;
+        pub use shuttle::thread::{JoinHandle, current};
+    } else {
+        use std::thread::Builder;
+        pub use std::thread::{JoinHandle, current};
+    }
+}
 
 use crate::Errno;
 
@@ -36,7 +45,7 @@ pub fn start(
 }
 
 cfg_if::cfg_if! {
-    if #[cfg(unix)] {
+    if #[cfg(all(unix, not(littoral_model)))] {
         fn block_signals() {
             // SAFETY: the set is initialised by `sigfillset` before it is read; both calls take
             // pointers that live through them, and change this thread only.

@@ -32,11 +32,11 @@ const UNSAFE_ROOMS: &[&str] = &[
     "tests/descriptor_reuse.rs",
     "tests/drop_in_flight.rs",
     "tests/fork.rs",
+    "tests/loom/",
     "tests/support/",
     "tests/short_write_in_a_chain.rs",
     "tests/thread_exit.rs",
     "benches/src/instructions/bare.rs",
-    "benches/src/registered/main.rs",
     "benches/src/sides/bare.rs",
 ];
 

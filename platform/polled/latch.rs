@@ -22,55 +22,88 @@ const STEPPING: u8 = 2;
 
 /// See the top of this file.
 #[derive(Debug, Default)]
-pub(super) struct Latch(AtomicU8);
+pub(crate) struct Latch(AtomicU8);
 
 impl Latch {
-    /// There is news. Says whether the descriptor has to be made readable for it.
-    pub(super) fn raise(&self) -> bool {
-        self.0.fetch_or(NEWS, Ordering::AcqRel) == LOW
+    /// There is news; `fill` makes the descriptor readable.
+    pub(crate) fn raise(&self, fill: impl FnOnce()) {
+        if self.0.fetch_or(NEWS, Ordering::AcqRel) == LOW {
+            fill();
+        }
     }
 
-    /// A step begins, which sees all news so far. The descriptor was emptied before.
-    pub(super) fn begin(&self) {
+    /// A step begins, which sees all news so far; `empty` makes the descriptor unreadable.
+    pub(crate) fn begin(&self, empty: impl FnOnce()) {
+        empty();
         self.0.swap(STEPPING, Ordering::AcqRel);
     }
 
-    /// The step is over. Says whether there was news meanwhile, which is to be raised once more.
-    pub(super) fn end(&self) -> bool {
-        self.0.swap(LOW, Ordering::AcqRel) & NEWS != 0
+    /// The step is over. News that came meanwhile is raised once more.
+    pub(crate) fn end(&self, fill: impl FnOnce()) {
+        if self.0.swap(LOW, Ordering::AcqRel) & NEWS != 0 {
+            self.raise(fill);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
+
+    /// A latch, and how often its descriptor was filled and emptied.
+    #[derive(Default)]
+    struct Counted(Latch, Cell<u32>, Cell<u32>);
+
+    impl Counted {
+        fn raise(&self) {
+            self.0.raise(|| self.1.set(self.1.get() + 1));
+        }
+
+        fn begin(&self) {
+            self.0.begin(|| self.2.set(self.2.get() + 1));
+        }
+
+        fn end(&self) {
+            self.0.end(|| self.1.set(self.1.get() + 1));
+        }
+    }
 
     #[test]
     fn news_is_written_once() {
-        let latch = Latch::default();
-        assert!(latch.raise());
-        assert!(!latch.raise(), "it is readable already");
+        let latch = Counted::default();
+        latch.raise();
+        latch.raise();
+        assert_eq!(latch.1.get(), 1, "it is readable already");
         latch.begin();
-        assert!(!latch.end());
-        assert!(latch.raise(), "the step has looked at all before");
+        latch.end();
+        assert_eq!((latch.1.get(), latch.2.get()), (1, 1));
+        latch.raise();
+        assert_eq!(latch.1.get(), 2, "the step has looked at all before");
     }
 
     #[test]
     fn news_during_a_step_waits_for_its_end() {
-        let latch = Latch::default();
+        let latch = Counted::default();
         latch.begin();
-        assert!(!latch.raise());
-        assert!(latch.end(), "and is told then");
-        assert!(latch.raise());
+        latch.raise();
+        assert_eq!(latch.1.get(), 0);
+        latch.end();
+        assert_eq!(latch.1.get(), 1, "and is told then");
+        latch.raise();
+        assert_eq!(latch.1.get(), 1, "which is enough");
     }
 
     #[test]
     fn two_who_step_lose_nothing() {
-        let latch = Latch::default();
+        let latch = Counted::default();
         latch.begin();
         latch.begin();
-        assert!(!latch.end());
-        assert!(latch.raise(), "one of them is done: the other one's look may have been earlier");
-        assert!(latch.end(), "and raises it once more");
+        latch.end();
+        latch.raise();
+        assert_eq!(latch.1.get(), 1, "one is done: the other one's look may have been earlier");
+        latch.end();
+        assert_eq!(latch.1.get(), 2, "and raises it once more");
     }
 }

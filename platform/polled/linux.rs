@@ -71,10 +71,12 @@ impl Polled {
     /// There is news: the descriptor is readable until the next step, or, if one is under way,
     /// after it.
     pub fn raise(&self) {
-        if self.latch.raise() {
-            // Refused with EAGAIN only if it is full: then it is readable, which is all we want.
-            let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
-        }
+        self.latch.raise(|| self.fill());
+    }
+
+    fn fill(&self) {
+        // Refused with EAGAIN only if it is full: then it is readable, which is all we want.
+        let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
     }
 
     /// There will be news after that time, at the latest.
@@ -103,8 +105,9 @@ impl Polled {
 
     /// A step begins: what is new from here on is raised at its end.
     pub fn begin(&self) {
-        read(&self.event);
-        self.latch.begin();
+        self.latch.begin(|| {
+            read(&self.event);
+        });
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         if due.is_some() && read(&self.timer) {
             *due = None;
@@ -113,9 +116,7 @@ impl Polled {
 
     /// The step is over.
     pub fn end(&self) {
-        if self.latch.end() {
-            self.raise();
-        }
+        self.latch.end(|| self.fill());
     }
 }
 

@@ -1,9 +1,10 @@
 //! The ways to a ring for those who do not hold it: its bell, direct calls, and the host's turns.
 
 use core::time::Duration;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{Faults, Shared, State};
+use crate::lock::MutexGuard;
 use crate::{Clock, Direct, Doorbell, Errno, Op};
 
 impl Doorbell for Shared {
@@ -62,7 +63,10 @@ impl Shared {
             }
             // One thread: nobody could bring news.
             None if state.hosted || cfg!(target_family = "wasm") => state,
-            None => self.news.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => {
+                self.news.wait(&mut state);
+                state
+            }
         }
     }
 }

@@ -32,8 +32,9 @@ mod time;
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use crate::lock::{Condvar, Mutex, MutexGuard};
 use crate::{
     Clock, Cqe, Direct, Doorbell, Errno, Full, Geometry, GeometrySource, Limits, Op, Report, Ring,
     RwFlags, Setup, Sqe, Tag,
@@ -256,7 +257,7 @@ impl Drop for Simulated {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -18,12 +18,12 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::queues::{Queues, Worker};
 use crate::polled::PolledOnes;
-use crate::{Cqe, Direct, Doorbell, Errno, Polled, Sqe, thread};
+use crate::thread::{self, JoinHandle};
+use crate::{Cqe, Direct, Doorbell, Errno, Polled, Sqe};
 
 /// A system call needs little; what a debug build adds fits as well.
 pub(super) const STACK: usize = 128 * 1024;

@@ -1,23 +1,16 @@
 //! Waiting for the ring without holding it, and being woken from outside.
 //!
 //! The waiter sleeps in `io_uring_enter(min_complete = 1)`, so a bell has to become a completion:
-//! an eventfd that the ring polls. `ring` writes to it only if somebody waits:
-//!
-//! ```text
-//!            wait                      ring                          wait returns
-//!   IDLE ----------------> WAITING ----------------> RUNG (written) --------------> IDLE
-//!     \                                                                              ^
-//!      `--- ring --> EARLY (nothing written) --- wait: submits, does not sleep ------'
-//! ```
+//! an eventfd that the ring polls. `ring` writes to it only if somebody waits, which `bell` says.
 //!
 //! The poll is one-shot: its completion is taken by whoever holds the ring, who arms it again. That
 //! may happen before the waiter has even entered the kernel, and then the bell would be lost. So
 //! the eventfd is emptied by the holder only, just before it arms the poll, and is filled again if
-//! the state still says `RUNG`: the waiter of that bell has not returned. The new poll then fires
-//! at once, until the waiter has seen it. A bell that came early needs none of this, and must have
-//! none: nobody may ever come to wait, and the poll would fire for ever.
+//! the state still says that it was rung: the waiter of that bell has not returned. The new poll
+//! then fires at once, until the waiter has seen it. A bell that came early needs none of this, and
+//! must have none: nobody may ever come to wait, and the poll would fire for ever.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -26,15 +19,11 @@ use io_uring::types::{Fd, SubmitArgs, Timespec};
 use io_uring::{EnterFlags, IoUring, opcode, squeue};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 
+use super::bell::Waiter;
 use super::{BELL, code};
 use crate::polled::PolledOnes;
 use crate::unix::errno;
 use crate::{Doorbell, Errno, Polled};
-
-const IDLE: u8 = 0;
-pub(super) const WAITING: u8 = 1;
-const RUNG: u8 = 2;
-const EARLY: u8 = 3;
 
 /// Longer than anybody waits, and far from the kernel's overflow. Waiting may return early.
 const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 30);
@@ -47,8 +36,7 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(1 << 30);
 pub(super) struct Bell {
     pub(super) ring: IoUring,
     eventfd: OwnedFd,
-    /// One of the four states above.
-    pub(super) state: AtomicU8,
+    pub(super) waiter: Waiter,
     /// There are completions that never were in the kernel: nothing would wake a waiter for them.
     made: AtomicBool,
     /// Descriptors that foreign loops poll in the place of waiting.
@@ -61,8 +49,8 @@ impl Bell {
     pub(super) fn new(ring: IoUring, timeouts: bool) -> Result<Bell, Errno> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let eventfd = rustix::event::eventfd(0, flags).map_err(errno)?;
-        let (state, made) = (AtomicU8::new(IDLE), AtomicBool::new(false));
-        Ok(Bell { ring, eventfd, state, made, polled: PolledOnes::default(), timeouts })
+        let (waiter, made) = (Waiter::default(), AtomicBool::new(false));
+        Ok(Bell { ring, eventfd, waiter, made, polled: PolledOnes::default(), timeouts })
     }
 
     /// The entry that turns the next bell into a completion.
@@ -76,7 +64,7 @@ impl Bell {
         let mut count = [0; 8];
         // Refused with EAGAIN if it is empty, which is just as good.
         let _ = rustix::io::read(&self.eventfd, &mut count);
-        if self.state.load(Ordering::SeqCst) == RUNG {
+        if self.waiter.is_rung() {
             self.write();
         }
     }
@@ -86,7 +74,7 @@ impl Bell {
         self.made.store(any, Ordering::SeqCst);
         // Sequentially consistent with `wait`, which stores its state and then reads `made`: one
         // of the two sees the other.
-        if any && self.state.load(Ordering::SeqCst) == WAITING {
+        if any && self.waiter.is_waiting() {
             self.ring();
         }
     }
@@ -148,26 +136,17 @@ impl Bell {
 
 impl Doorbell for Bell {
     fn wait(&self, unsubmitted: u32, timeout: Option<Duration>) -> Result<(), Errno> {
-        let (from, to) = (IDLE, WAITING);
-        let entered =
-            match self.state.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(_) => {
-                    let entered = match timeout {
-                        _ if self.made.load(Ordering::SeqCst) => self.enter(unsubmitted, 0),
-                        None => self.enter(unsubmitted, 1),
-                        Some(timeout) => self.enter_for(unsubmitted, timeout),
-                    };
-                    self.state.swap(IDLE, Ordering::SeqCst);
-                    entered
-                }
-                // Rung while nobody waited: submit, and do not sleep.
-                Err(EARLY) => {
-                    self.state.swap(IDLE, Ordering::SeqCst);
-                    self.enter(unsubmitted, 0)
-                }
-                // There is one waiter by contract: a second must not take the first one's state.
-                Err(_) => self.enter(unsubmitted, 0),
+        let entered = if self.waiter.begin() {
+            let entered = match timeout {
+                _ if self.made.load(Ordering::SeqCst) => self.enter(unsubmitted, 0),
+                None => self.enter(unsubmitted, 1),
+                Some(timeout) => self.enter_for(unsubmitted, timeout),
             };
+            self.waiter.end();
+            entered
+        } else {
+            self.enter(unsubmitted, 0)
+        };
         match entered {
             // Time is over, or a signal came: both are an early return.
             Ok(_) | Err(Errno::TIME | Errno::INTR) => Ok(()),
@@ -176,20 +155,7 @@ impl Doorbell for Bell {
     }
 
     fn ring(&self) {
-        let mut state = self.state.load(Ordering::SeqCst);
-        loop {
-            let rung = match state {
-                IDLE => EARLY,
-                WAITING => RUNG,
-                // It was rung already, and whoever waited or will wait has not returned since.
-                _ => break,
-            };
-            match self.state.compare_exchange(state, rung, Ordering::SeqCst, Ordering::SeqCst) {
-                Ok(WAITING) => break self.write(),
-                Ok(_) => break,
-                Err(now) => state = now,
-            }
-        }
+        self.waiter.ring(|| self.write());
         self.polled.raise();
     }
 

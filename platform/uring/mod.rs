@@ -32,6 +32,7 @@
 //! poll has no memory, and results made by direct calls are there already. A waiter, or a doorbell
 //! somewhere, keeps the descriptor open.
 
+mod bell;
 mod doorbell;
 mod entry;
 mod regions;
@@ -136,9 +137,7 @@ impl Uring {
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
         if queue.len() >= self.room_for_reads {
-            drop(queue);
-            // SAFETY: the caller's promise.
-            return unsafe { self.push_filed_read(tag, file, at, span, region) };
+            return Err(Full);
         }
         let place = self.regions.place(region);
         // SAFETY: as in `push`.
@@ -387,7 +386,10 @@ unsafe impl Ring for Uring {
     }
 
     fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
-        self.make_slots(files)
+        let made = self.make_slots(files)?;
+        // Their entries are made in `push`, where a file's slot is looked up.
+        self.room_for_reads = 0;
+        Ok(made)
     }
 
     fn fixed(&self) -> u64 {

@@ -13,7 +13,7 @@
 //! the top: (0, 2). So a place is used again while it is still in the processor's cache, and places
 //! taken in a row are neighbours until then.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use littoral_platform::lock::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// No place.
 const NONE: u32 = u32::MAX;
@@ -23,7 +23,7 @@ pub(super) struct Link(AtomicU32);
 
 impl Link {
     /// The link of a fresh stack's place.
-    pub(super) const fn new(index: u32, count: u32) -> Link {
+    pub(super) fn new(index: u32, count: u32) -> Link {
         Link(AtomicU32::new(if index + 1 < count { index + 1 } else { NONE }))
     }
 }
@@ -42,7 +42,7 @@ const fn top(head: u64) -> u32 {
 
 impl Free {
     /// All of `count` places, below `u32::MAX`, the first on top.
-    pub(super) const fn new(count: u32) -> Free {
+    pub(super) fn new(count: u32) -> Free {
         assert!(count < NONE, "fewer than 2^32 - 1 buffers in a class");
         Free(AtomicU64::new(head(0, if count == 0 { NONE } else { 0 })))
     }

@@ -16,8 +16,9 @@
 
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+
+use littoral_platform::lock::atomic::{AtomicUsize, Ordering, fence};
 
 use littoral_platform::Region;
 
@@ -49,7 +50,7 @@ pub(super) struct Extent {
 }
 
 impl Header {
-    pub(super) const fn new(
+    pub(super) fn new(
         allocation: usize,
         was_buffer: bool,
         release: unsafe fn(NonNull<Header>),

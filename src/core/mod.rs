@@ -47,12 +47,12 @@ mod table;
 mod thread;
 mod writev;
 
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::Waker;
 use core::time::Duration;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError};
 
-use littoral_platform::lock::{Condvar, Mutex, MutexGuard};
+use littoral_platform::lock::atomic::{AtomicU64, Ordering};
+use littoral_platform::lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard};
 use littoral_platform::{AnyRing, Clock, Direct, Doorbell, Limits, Report, Ring};
 
 pub(crate) use events::tell_start_failed;

@@ -20,9 +20,9 @@ use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
 use littoral_platform::Errno;
+use littoral_platform::thread::{self, JoinHandle};
 
 use super::Core;
 use super::events::Event;
@@ -56,7 +56,7 @@ impl Core {
         let core = Arc::clone(self);
         // Locked until it is known: the thread looks for itself there.
         let mut state = self.lock();
-        let started = littoral_platform::thread::start(name, None, move || core.drive());
+        let started = thread::start(name, None, move || core.drive());
         let handle = started.map_err(refused)?;
         state.thread = Some(Thread { handle, rests: false, stops: false, gone: false });
         Ok(())

@@ -4,7 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { output, run } from './process.mjs';
 import { say } from './progress.mjs';
-import { program, web, webProgram } from './cargo.mjs';
+import { program, targetFolder, web, webProgram } from './cargo.mjs';
 import { dist, scratch } from './paths.mjs';
 import { serve } from './server.mjs';
 import { counted } from './bench.mjs';
@@ -30,6 +30,7 @@ import {
 } from './conformance.mjs';
 import { locksBetweenTabs } from './locks.mjs';
 import { publishStages } from './publish.mjs';
+import { modelled, plantAll } from './planted.mjs';
 import { simulate, simulateIn, simulateWithout } from './simulation.mjs';
 import { libtest, reproduced, RESTRICTED } from './reproducers.mjs';
 import { selfTest } from './selftest.mjs';
@@ -48,6 +49,9 @@ export async function test(options, report) {
   for (const mode of RESTRICTED) {
     await stages.stage(`reproducers ${mode}`, () => reproduced(mode, counts), { counts: true });
   }
+  const target = await targetFolder('.');
+  await stages.stage('models', () => modelled(target));
+  await stages.stage('models planted', () => plantAll(target));
   await stages.stage('gates', () => withinGates(counts, report), { counts: true });
 
   await stages.stage('simulation', () => simulate(options.seed));

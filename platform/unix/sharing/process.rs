@@ -18,12 +18,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use parking_lot::RawMutex;
 use parking_lot::lock_api::RawMutex as _;
+use parking_lot::{Condvar, Mutex, RawMutex};
 
 use super::spans::Spans;
 use super::{How, Own, set};
-use crate::lock::{Condvar, Mutex};
 use crate::sharing::LockOwner;
 use crate::{Errno, LockKind};
 

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::super::Uring;
-use super::super::doorbell::WAITING;
 use super::super::entry::Ops;
 use super::super::setup::Able;
 use super::{PATIENCE, able, create, native, open, push, span};
@@ -201,7 +200,7 @@ fn a_bell_taken_before_its_waiter_entered_the_kernel_is_given_back() {
         settle(&mut ring);
         let bell = ring.bell.clone();
         // A waiter between its first step and the kernel, slow enough for all of this:
-        bell.state.store(WAITING, Ordering::SeqCst);
+        assert!(bell.waiter.begin());
         bell.ring();
         settle(&mut ring);
         let started = Instant::now();
