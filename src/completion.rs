@@ -3,6 +3,7 @@
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::sync::Arc;
@@ -25,7 +26,8 @@ use crate::{Buffer, Error, File, Metadata, Registration, Result};
 /// [`cancel`](Completion::cancel).
 #[must_use = "dropped, it is detached, and a failure goes unseen until the next sync"]
 pub struct Completion<T> {
-    inner: Inner,
+    /// Dropped by `drop`, unless there is nothing in it.
+    inner: ManuallyDrop<Inner>,
     result: PhantomData<fn() -> T>,
 }
 
@@ -67,20 +69,33 @@ impl<T> Completion<T> {
 
     #[inline]
     pub(crate) fn started(core: &Arc<Core>, key: Key) -> Completion<T> {
-        Completion { inner: Inner::Started(Arc::clone(core), key), result: PhantomData }
+        Completion {
+            inner: ManuallyDrop::new(Inner::Started(Arc::clone(core), key)),
+            result: PhantomData,
+        }
     }
 
     /// Of an operation that was refused, with its place among the failures of its file.
     pub(crate) fn refused(core: &Arc<Core>, error: Error, unseen: Option<(u32, u64)>) -> Self {
         core.count_refusal(&error);
         let refusal = Box::new(Refusal { core: Arc::clone(core), error, unseen });
-        Completion { inner: Inner::Over(Some(refusal)), result: PhantomData }
+        Completion { inner: ManuallyDrop::new(Inner::Over(Some(refusal))), result: PhantomData }
     }
 
     /// The error of an operation that was refused, once.
+    /// Nobody took what it has, and nobody will.
+    #[cold]
+    fn drop_unseen(&mut self) {
+        match core::mem::replace(&mut *self.inner, Inner::Over(None)) {
+            Inner::Over(None) => {}
+            Inner::Started(core, key) => core.detach(key),
+            Inner::Over(Some(refusal)) => drop(refusal.see(false)),
+        }
+    }
+
     #[cold]
     fn take_refusal(&mut self) -> Option<Error> {
-        match &mut self.inner {
+        match &mut *self.inner {
             Inner::Over(refusal) => refusal.take().map(|refusal| refusal.see(true)),
             Inner::Started(..) => None,
         }
@@ -89,14 +104,14 @@ impl<T> Completion<T> {
     /// Asks for the operation's end. It ends at its own completion, with what happened: done, or
     /// `Cancelled` with what is confirmed. Its buffers come back only then.
     pub fn cancel(&self) {
-        if let Inner::Started(core, key) = &self.inner {
+        if let Inner::Started(core, key) = &*self.inner {
             core.cancel(*key);
         }
     }
 
     /// Names the operation's file in an error of waiting for it.
     pub(crate) fn describe(&self, error: Error) -> Error {
-        match &self.inner {
+        match &*self.inner {
             Inner::Started(core, key) => core.name_file(*key, error),
             Inner::Over(_) => error,
         }
@@ -104,7 +119,7 @@ impl<T> Completion<T> {
 
     /// Counts it to a group.
     pub(crate) fn join(&self, to: &Arc<Core>, group: Key) {
-        match &self.inner {
+        match &*self.inner {
             Inner::Started(core, key) if Arc::ptr_eq(core, to) => core.join(*key, group),
             Inner::Over(Some(refusal)) if Arc::ptr_eq(&refusal.core, to) => {
                 to.join_refused(&refusal.error, refusal.unseen, group);
@@ -121,21 +136,21 @@ impl<T: Outcome> Completion<T> {
     /// The result, once: `None` before it was delivered and after it was taken.
     #[inline]
     pub fn try_take(&mut self) -> Option<Result<T>> {
-        let Inner::Started(core, key) = &self.inner else {
+        let Inner::Started(core, key) = &*self.inner else {
             return self.take_refusal().map(Err);
         };
         let outcome = T::take(core, *key)?;
         // Nothing to detach any more.
-        self.inner = Inner::Over(None);
+        *self.inner = Inner::Over(None);
         Some(outcome)
     }
 
     /// As a step and `try_take`, where both come down to one call of the platform.
     #[inline]
     pub(crate) fn wait_alone(&mut self) -> Option<T> {
-        let Inner::Started(core, key) = &self.inner else { return None };
+        let Inner::Started(core, key) = &*self.inner else { return None };
         let value = T::wait_alone(core, *key)?;
-        self.inner = Inner::Over(None);
+        *self.inner = Inner::Over(None);
         Some(value)
     }
 
@@ -167,7 +182,7 @@ impl<T: Outcome> Completion<T> {
         let callback = Box::new(move |outcome: Result<Value>, core: &Arc<Core>| {
             callback(outcome.map(|value| T::from_value(value, core)));
         });
-        match core::mem::replace(&mut self.inner, Inner::Over(None)) {
+        match core::mem::replace(&mut *self.inner, Inner::Over(None)) {
             Inner::Started(core, key) => core.on_finish(key, callback),
             Inner::Over(Some(refusal)) => {
                 let error = refusal.see(true);
@@ -181,10 +196,9 @@ impl<T: Outcome> Completion<T> {
 impl<T> Drop for Completion<T> {
     #[inline]
     fn drop(&mut self) {
-        match &self.inner {
-            Inner::Over(None) => {}
-            Inner::Started(core, key) => core.detach(*key),
-            Inner::Over(Some(refusal)) => drop(refusal.see(false)),
+        // Nearly always: its result was taken, and nothing is left to be dropped.
+        if !matches!(&*self.inner, Inner::Over(None)) {
+            self.drop_unseen();
         }
     }
 }
@@ -195,7 +209,7 @@ impl<T: Outcome> Future for Completion<T> {
     /// # Panics
     /// If it was polled again after it gave its result.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
-        let Inner::Started(core, key) = &self.inner else {
+        let Inner::Started(core, key) = &*self.inner else {
             let refusal = self.take_refusal();
             let refusal = refusal.expect("a completion was polled after it gave its result");
             return Poll::Ready(Err(refusal));
@@ -207,14 +221,14 @@ impl<T: Outcome> Future for Completion<T> {
                 None => return Poll::Pending,
             },
         };
-        self.inner = Inner::Over(None);
+        *self.inner = Inner::Over(None);
         Poll::Ready(outcome)
     }
 }
 
 impl<T> fmt::Debug for Completion<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.inner {
+        f.write_str(match &*self.inner {
             Inner::Started(..) => "Completion(submitted)",
             Inner::Over(Some(_)) => "Completion(refused)",
             Inner::Over(None) => "Completion(taken)",
