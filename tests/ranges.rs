@@ -277,6 +277,6 @@ fn threads_and_a_process_lose_nothing_while_the_file_is_closed_again_and_again()
             closing.join().expect("it closes")
         });
         assert_eq!(place.load(Ordering::Acquire), (THREADS + 1) * ROUNDS, "{name}");
-        assert!(closes > 10, "{closes}");
+        assert!(closes >= 10, "{closes}");
     }
 }
