@@ -206,3 +206,100 @@ const MANY: usize = 1 << 20;
 fn spread(number: u64, room: usize) -> u64 {
     number * (room / room.min(MANY)) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::Direction;
+
+    fn work(order: Order, depth: usize, files: usize, file_bytes: u64) -> Work {
+        let workload = Workload {
+            name: String::new(),
+            chart: String::new(),
+            direction: Direction::Read,
+            depth,
+            bytes: PAGE,
+            spans: 1,
+            contiguous: false,
+            order,
+            direct: false,
+            durable: false,
+            fresh: false,
+            threads: 1,
+            files,
+            file_bytes,
+        };
+        Work::new(workload, vec![PathBuf::new(); files]).expect("there is room")
+    }
+
+    const ORDERS: [Order; 5] =
+        [Order::Random, Order::Sorted, Order::Sequential, Order::Alternating, Order::Append];
+
+    #[test]
+    fn no_place_comes_twice_and_none_is_past_its_file() {
+        for order in ORDERS {
+            for (depth, files, bytes) in [(1, 1, 1 << 20), (32, 1000, 1 << 16), (32, 1, 1 << 40)] {
+                let work = work(order, depth, files, bytes);
+                let places: Vec<Place> =
+                    work.batches(0, work.distinct()).flatten().copied().collect();
+                assert!(places.len() >= 256, "{order:?}");
+                let distinct: HashSet<_> = places.iter().map(|at| (at.file, at.at)).collect();
+                assert_eq!(distinct.len(), places.len(), "{order:?}, {files} files");
+                let in_file = |place: &Place| place.file < files && place.at + 4096 <= bytes;
+                assert!(order == Order::Append || places.iter().all(in_file), "{order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn large_files_are_reached_all_over() {
+        let work = work(Order::Random, 32, 1, 1 << 40);
+        let far = work.batches(0, 100).flatten().filter(|place| place.at > 1 << 39).count();
+        assert!((1000..2200).contains(&far), "{far} of 3200 in the second half");
+    }
+
+    #[test]
+    fn alternating_batches_cover_what_sequential_ones_do_without_neighbours() {
+        let alternating = work(Order::Alternating, 256, 1, 64 << 20);
+        let sequential = work(Order::Sequential, 256, 1, 64 << 20);
+        for (one, other) in alternating.batches(0, 64).zip(sequential.batches(0, 64)) {
+            assert!(one.windows(2).all(|pair| pair[0].at + 4096 != pair[1].at));
+            let mut sorted = one.to_vec();
+            sorted.sort_unstable_by_key(|place| place.at);
+            assert_eq!(sorted, other);
+        }
+    }
+
+    #[test]
+    fn batches_begin_where_they_are_asked_to_and_come_again() {
+        let work = work(Order::Random, 32, 1, 64 << 20);
+        let all: Vec<&[Place]> = work.batches(0, work.distinct()).collect();
+        let last_and_first: Vec<&[Place]> = work.batches(work.distinct() - 1, 2).collect();
+        assert_eq!(last_and_first, [all[all.len() - 1], all[0]]);
+        assert_eq!(work.batches(work.distinct() + 3, 1).next(), Some(all[3]));
+        assert_eq!(work.batches(5, 0).next(), None);
+    }
+
+    #[test]
+    fn files_have_their_pages_and_are_holes_elsewhere() -> Result<()> {
+        let folder = std::env::temp_dir().join(format!("littoral-work-{}", std::process::id()));
+        std::fs::create_dir(&folder)?;
+        let mut work = work(Order::Random, 32, 1, 1 << 36);
+        work.files = vec![folder.join("file")];
+        work.places.truncate(64);
+        work.prepare()?;
+        let file = File::open(&work.files[0])?;
+        let mut page = [0; PAGE];
+        for place in work.batches(0, 2).flatten() {
+            file.read_exact_at(&mut page, place.at)?;
+            assert!(is_page(&page, place.at, PAGE));
+            assert!(!is_page(&page, place.at + 4096, PAGE), "another page's");
+        }
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata()?);
+        assert!(blocks < 64 * 64, "{blocks} blocks");
+        std::fs::remove_dir_all(folder)?;
+        Ok(())
+    }
+}

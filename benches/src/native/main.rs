@@ -46,8 +46,8 @@ struct Arguments {
     /// How often as many rounds again are run where an interval is wider than 5 % to a side.
     #[arg(long, default_value_t = 1)]
     repeats: u32,
-    /// Milliseconds of a turn, about.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// Milliseconds of a turn, about. Short ones are less likely to be interrupted.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     turn: u32,
     /// Five short rounds and no repeats: for a look, not for a judgement.
     #[arg(long)]
@@ -69,7 +69,7 @@ struct Arguments {
 impl Arguments {
     fn how(&self) -> How {
         let Arguments { rounds, repeats, turn, quick, no_counts, seed, .. } = *self;
-        let (rounds, repeats, turn) = if quick { (5, 0, 5) } else { (rounds, repeats, turn) };
+        let (rounds, repeats, turn) = if quick { (5, 0, 2) } else { (rounds, repeats, turn) };
         How {
             rounds: rounds as usize,
             repeats: repeats as usize,

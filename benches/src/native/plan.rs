@@ -128,3 +128,38 @@ fn yes() -> bool {
 fn littoral() -> String {
     "littoral".to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(only: &[&str], peers: &[&str]) -> Result<Plan> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("native.toml");
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Plan::read(&path, &texts(only), &texts(peers))
+    }
+
+    #[test]
+    fn the_plan_makes_sense() {
+        let plan = read(&[], &[""]).expect("its targets are of what there is");
+        assert_eq!(
+            plan.sides[0].name, "littoral",
+            "the first side is what the others stand beside"
+        );
+        let names: Vec<_> = plan.workloads.iter().map(|one| &one.name).collect();
+        let mut distinct = names.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(names.len(), distinct.len());
+    }
+
+    #[test]
+    fn workloads_and_peers_are_chosen_by_parts_of_their_names() {
+        let plan = read(&["depth 1024", "checkpoint"], &["-"]).expect("there are some");
+        assert_eq!(plan.workloads.len(), 2);
+        assert!(plan.sides.iter().all(|side| side.role != Role::Peer));
+        let plan = read(&[], &["turso", "compio"]).expect("there are some");
+        assert_eq!(plan.sides.iter().filter(|side| side.role == Role::Peer).count(), 5);
+        assert!(read(&["depth 5"], &[""]).is_err());
+    }
+}
