@@ -37,6 +37,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "tests/short_write_in_a_chain.rs",
     "tests/thread_exit.rs",
     "benches/src/instructions/bare.rs",
+    "benches/src/registered/main.rs",
     "benches/src/sides/bare.rs",
 ];
 

@@ -201,9 +201,9 @@ impl Stable {
         if len == 0 {
             return;
         }
-        let cut = |change: &Change| matches!(change, Change::Resize { .. });
-        if self.unsynced.iter().any(cut) {
-            // Journaled as one with all that came before.
+        let journaled = |change: &Change| !matches!(change, Change::Write { .. });
+        if self.unsynced.iter().any(journaled) {
+            // Sizes and holes, as one with all that came before.
             self.flush(seen);
             return;
         }
@@ -216,7 +216,7 @@ impl Stable {
         }
         let mut left = Vec::new();
         for change in self.unsynced.drain(..) {
-            let Change::Write { at, bytes } = change else { unreachable!("there is none") };
+            let Change::Write { at, bytes } = change else { unreachable!("it is journaled") };
             let (first, last) = (start.saturating_sub(at), end.saturating_sub(at));
             let within = |n: u64| usize::try_from(n).map_or(bytes.len(), |n| n.min(bytes.len()));
             let (before, behind) = (&bytes[..within(first)], &bytes[within(last)..]);

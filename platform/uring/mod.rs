@@ -137,7 +137,9 @@ impl Uring {
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
         if queue.len() >= self.room_for_reads {
-            return Err(Full);
+            drop(queue);
+            // SAFETY: the caller's promise.
+            return unsafe { self.push_filed_read(tag, file, at, span, region) };
         }
         let place = self.regions.place(region);
         // SAFETY: as in `push`.
@@ -386,10 +388,7 @@ unsafe impl Ring for Uring {
     }
 
     fn keep_files(&mut self, files: u32) -> Result<u32, Errno> {
-        let made = self.make_slots(files)?;
-        // Their entries are made in `push`, where a file's slot is looked up.
-        self.room_for_reads = 0;
-        Ok(made)
+        self.make_slots(files)
     }
 
     fn fixed(&self) -> u64 {

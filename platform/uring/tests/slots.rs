@@ -73,6 +73,25 @@ fn who_is_used_often_gets_a_slot_and_gives_it_back() {
     assert_eq!(registered(ring), 0);
 }
 
+/// By the short way that plain reads have, too.
+#[test]
+fn plain_reads_use_slots() {
+    let (mut ring, folder) = kept(8);
+    let ring = &mut ring;
+    std::fs::write(folder.path().join("a"), "aa").expect("a file");
+    let file = open(ring, "a", OpenFlags::empty()).expect("it opens");
+    for _ in 0..20 {
+        let mut bytes = [0; 2];
+        // SAFETY: the bytes live until it was reaped, and the handle is open.
+        unsafe { ring.push_read(Tag(7), file, 0, span(&mut bytes), Region::NONE) }.expect("room");
+        assert_eq!(next(ring).result, Ok(2));
+        assert_eq!(&bytes, b"aa");
+    }
+    assert_eq!(registered(ring), 1);
+    assert_eq!(run(ring, Op::Close { file }), Ok(0));
+    assert_eq!(registered(ring), 0);
+}
+
 #[test]
 fn a_descriptor_that_is_used_again_is_the_new_file() {
     let (mut ring, folder) = kept(8);
