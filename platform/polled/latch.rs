@@ -7,10 +7,9 @@
 //!    `---- end: raises once more, which writes --------- STEPPING|NEWS
 //! ```
 //!
-//! News that comes while the descriptor is readable, or while its owner steps, costs no call. The
-//! descriptor is emptied *before* the state says so: news in between finds it raised, writes
-//! nothing, and is seen by the step, which comes after. The other way about it would write into a
-//! descriptor that is then emptied, and every later news would take it for readable.
+//! News that comes while the descriptor is readable, or while its owner steps, costs no call, and
+//! none is lost: what came before a step began is seen by it, what came later is raised at its end.
+//! A fill that is late, after a step that has seen its news, makes one step more.
 
 use crate::lock::atomic::{AtomicU8, Ordering};
 
