@@ -23,6 +23,21 @@ pub enum AnyRing {
     Other(Box<dyn Ring>, Arc<dyn Direct>),
 }
 
+/// The entry of a read into one span, as [`Op::Read`] has it, with its tag and region.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// That of the entry.
+    pub tag: Tag,
+    /// From which file.
+    pub file: Handle,
+    /// Byte offset in the file.
+    pub at: u64,
+    /// Where to.
+    pub span: Span,
+    /// In which region the span lies.
+    pub region: Region,
+}
+
 impl From<Box<dyn Ring>> for AnyRing {
     fn from(ring: Box<dyn Ring>) -> AnyRing {
         #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
@@ -60,14 +75,8 @@ impl AnyRing {
     /// # Safety
     /// As [`Ring::push`].
     #[inline]
-    pub unsafe fn push_read(
-        &mut self,
-        tag: Tag,
-        file: Handle,
-        at: u64,
-        span: Span,
-        region: Region,
-    ) -> Result<(), Full> {
+    pub unsafe fn push_read(&mut self, read: Read) -> Result<(), Full> {
+        let Read { tag, file, at, span, region } = read;
         // SAFETY: the caller's promise.
         unsafe { self.push(&Sqe { tag, op: Op::Read { file, at, span }, region }) }
     }
@@ -81,19 +90,15 @@ impl AnyRing {
     /// As [`Ring::push`].
     #[expect(clippy::inline_always, reason = "once an operation, and counted")]
     #[inline(always)]
-    pub unsafe fn push_read_inline(
-        &mut self,
-        tag: Tag,
-        file: Handle,
-        at: u64,
-        span: Span,
-        region: Region,
-    ) -> Result<(), Full> {
+    pub unsafe fn push_read_inline(&mut self, read: Read) -> Result<(), Full> {
         match self {
             #[cfg(all(target_os = "linux", not(littoral_backend = "threads")))]
             // SAFETY: the caller's promise.
-            AnyRing::Uring(ring) => unsafe { ring.push_read(tag, file, at, span, region) },
-            AnyRing::Other(..) => Err(Full),
+            AnyRing::Uring(ring) => unsafe { ring.push_read(read) },
+            AnyRing::Other(..) => {
+                let _ = read;
+                Err(Full)
+            }
         }
     }
 

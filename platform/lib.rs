@@ -37,7 +37,7 @@ pub mod threads;
 #[cfg(unix)]
 mod unix;
 
-pub use any::AnyRing;
+pub use any::{AnyRing, Read};
 pub use clock::Clock;
 pub use doors::{Direct, Doorbell};
 pub use errno::Errno;

@@ -27,7 +27,7 @@ cfg_if::cfg_if! {
     if #[cfg(littoral_model)] {
     } else if #[cfg(target_arch = "wasm32")] {
         use core::time::Duration;
-        use std::sync::PoisonError;
+        use std::sync::{PoisonError, TryLockError};
         pub use std::sync::MutexGuard;
 
         /// A lock that is not poisoned.
@@ -43,6 +43,15 @@ cfg_if::cfg_if! {
             /// Takes the lock.
             pub fn lock(&self) -> MutexGuard<'_, T> {
                 self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+
+            /// Takes the lock if nobody has it.
+            pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+                match self.0.try_lock() {
+                    Ok(guard) => Some(guard),
+                    Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                    Err(TryLockError::WouldBlock) => None,
+                }
             }
         }
 

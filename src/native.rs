@@ -9,10 +9,10 @@
 //! Its calls are made on the caller's thread and at once. They take no part in the order of the
 //! file's operations: await what was written under a lock before giving the lock up.
 //!
-//! An engine whose files have such calls of single bytes (turso_core's `shared_wal_lock_byte` and
-//! its siblings, SQLite's `xShmLock` and `xShmMap`) passes them on: byte `n` is the range `n..n +
-//! 1`, an exclusive probe is [`range_is_free`](NativeFile::range_is_free), which gives up nothing
-//! meanwhile, and a mapped region is a [`Mapping`], with its pointer and length.
+//! An engine whose files have such calls of single bytes (Turso's `shared_wal_lock_byte` and its
+//! siblings, `xShmLock` and `xShmMap` of `SQLite`) passes them on: byte `n` is the range
+//! `n..n + 1`, an exclusive probe is [`range_is_free`](NativeFile::range_is_free), which gives up
+//! nothing meanwhile, and a mapped region is a [`Mapping`], with its pointer and length.
 //!
 //! ```
 //! use core::sync::atomic::Ordering;

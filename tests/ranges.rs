@@ -136,7 +136,7 @@ fn closing_other_handles_releases_no_range() {
         let [holder, other] = &mut processes[..] else { unreachable!("two were made") };
         ask(holder, &format!("range a {owner} 5 6 wait exclusive"), "locked");
         let held = |other: &mut Process| {
-            ask(other, &format!("range a {owner} 5 6 is-free shared"), "false")
+            ask(other, &format!("range a {owner} 5 6 is-free shared"), "false");
         };
         for order in ["open b index", "close b", "open b index read-only", "close b"] {
             holder.ask(order);
@@ -271,7 +271,9 @@ fn threads_and_a_process_lose_nothing_while_the_file_is_closed_again_and_again()
                 }
                 closes
             });
-            counting.into_iter().for_each(|thread| thread.join().expect("it counts"));
+            for thread in counting {
+                thread.join().expect("it counts");
+            }
             assert_eq!(processes[0].answer().text, "added");
             done.store(true, Ordering::Relaxed);
             closing.join().expect("it closes")

@@ -57,6 +57,7 @@ impl Polled {
     }
 
     /// One that is readable as well while `ring` is.
+    #[cfg(not(littoral_backend = "threads"))]
     pub(crate) fn over(ring: BorrowedFd<'_>) -> Result<Polled, Errno> {
         let polled = Polled::new()?;
         polled.join(ring)?;

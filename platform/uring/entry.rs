@@ -6,7 +6,7 @@ use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{Probe, opcode, squeue};
 
 use crate::unix::{BYTES_PER_CALL, DIRECTORY_MODE, UNNAMED, mode, open_flags, raw, rw_flags};
-use crate::{Handle, Op, OpenFlags, Span, SyncKind, Tag};
+use crate::{Handle, Op, OpenFlags, Read, Region, Span, SyncKind, Tag};
 
 bitflags::bitflags! {
     /// The operations that this kernel's ring executes; the others are direct calls.
@@ -84,13 +84,8 @@ struct Plain {
 /// makes the same one in twice as many instructions, since it moves all of it a few times; the test
 /// below compares the two.
 #[inline]
-pub(super) fn read(
-    tag: Tag,
-    file: Handle,
-    at: u64,
-    span: Span,
-    place: Option<u16>,
-) -> squeue::Entry {
+pub(super) fn read(read: &Read, place: Option<u16>) -> squeue::Entry {
+    let Read { tag, file, at, span, .. } = *read;
     let plain = Plain {
         opcode: if place.is_none() { opcode::Read::CODE } else { opcode::ReadFixed::CODE },
         flags: 0,
@@ -162,7 +157,10 @@ fn writev(
 #[inline]
 pub(super) fn encode(op: &Op, ops: Ops, root: RawFd, place: Option<u16>) -> Option<squeue::Entry> {
     let (needs, entry) = match *op {
-        Op::Read { file, at, span } => (Ops::READ, read(Tag(0), file, at, span, place)),
+        Op::Read { file, at, span } => {
+            let plain = Read { tag: Tag(0), file, at, span, region: Region::NONE };
+            (Ops::READ, read(&plain, place))
+        }
         Op::Write { file, at, span } => (Ops::WRITE, write(file, at, span, place)),
         Op::Readv { file, at, spans, count } => readv(file, at, (spans, count), 0, ops, place),
         Op::Writev { file, at, spans, count } => writev(file, at, (spans, count), 0, ops, place),
@@ -267,7 +265,8 @@ mod tests {
             // SAFETY: an entry is 64 bytes without a gap.
             let words = |entry| unsafe { core::mem::transmute::<squeue::Entry, [u64; 8]>(entry) };
             for (built, place) in [(built, None), (fixed, Some(9))] {
-                let plain = read(tag, file, at, span, place);
+                let plain = Read { tag, file, at, span, region: Region::NONE };
+                let plain = read(&plain, place);
                 assert_eq!(words(plain), words(built.user_data(tag.0)));
             }
         }

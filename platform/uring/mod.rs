@@ -52,8 +52,8 @@ use self::regions::Regions;
 use self::slots::Slots;
 use crate::unix::{Files, close_copies};
 use crate::{
-    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Region, Report, Ring, Setup,
-    SetupError, Span, Sqe, Tag,
+    Cqe, Direct, Doorbell, Errno, Full, Handle, Limits, Op, Read, Report, Ring, Setup, SetupError,
+    Sqe, Tag,
 };
 
 /// The tag of the doorbell's poll.
@@ -123,27 +123,18 @@ impl Uring {
     /// As [`Ring::push`].
     #[expect(clippy::inline_always, reason = "once an operation, and counted")]
     #[inline(always)]
-    pub(crate) unsafe fn push_read(
-        &mut self,
-        tag: Tag,
-        file: Handle,
-        at: u64,
-        span: Span,
-        region: Region,
-    ) -> Result<(), Full> {
+    pub(crate) unsafe fn push_read(&mut self, read: Read) -> Result<(), Full> {
         if self.live >= self.limits.in_flight {
             return Err(Full);
         }
         // SAFETY: `&mut self` is the one holder of the queue.
         let mut queue = unsafe { self.bell.ring.submission_shared() };
         if queue.len() >= self.room_for_reads {
-            drop(queue);
-            // SAFETY: the caller's promise.
-            return unsafe { self.push_filed_read(tag, file, at, span, region) };
+            return Err(Full);
         }
-        let place = self.regions.place(region);
+        let place = self.regions.place(read.region);
         // SAFETY: as in `push`.
-        if unsafe { queue.push(&entry::read(tag, file, at, span, place)) }.is_err() {
+        if unsafe { queue.push(&entry::read(&read, place)) }.is_err() {
             return Err(Full);
         }
         self.live += 1;

@@ -17,7 +17,7 @@ use std::os::fd::RawFd;
 use super::Uring;
 use super::entry::Ops;
 use crate::unix::raw;
-use crate::{Errno, Full, Handle, Op, Region, Ring, Span, Sqe, Tag};
+use crate::{Errno, Handle, Op};
 
 /// Entries with a descriptor after which it is worth a slot.
 const USES: u32 = 8;
@@ -63,30 +63,9 @@ impl Uring {
         made.map_err(|error| super::code(&error))?;
         self.slots.free = (0..files).rev().collect();
         self.slots.on = true;
-        // So plain reads come by `push_filed_read`, and cost nothing where there is no table.
+        // So plain reads come by `push`, and cost nothing more where there is no table.
         self.room_for_reads = 0;
         Ok(files)
-    }
-
-    /// A plain read for which `push_read` has found no room: there is some if it finds none because
-    /// files may have slots.
-    ///
-    /// # Safety
-    /// As [`Ring::push`].
-    #[cold]
-    pub(super) unsafe fn push_filed_read(
-        &mut self,
-        tag: Tag,
-        file: Handle,
-        at: u64,
-        span: Span,
-        region: Region,
-    ) -> Result<(), Full> {
-        if !self.slots.on {
-            return Err(Full);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.push(&Sqe { tag, op: Op::Read { file, at, span }, region }) }
     }
 
     /// The same with a slot in place of the descriptor, if that has one, or is worth one by now.

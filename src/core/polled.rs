@@ -108,7 +108,7 @@ impl State {
     /// A completion may be there that no kernel knows of: a close that was just started is a call
     /// where the ring has none for it.
     pub(crate) fn is_for_polled(&self, news: bool) -> bool {
-        let started = || self.ring.as_ref().is_some_and(|ring| ring.has_completions());
+        let started = || self.ring.as_ref().is_some_and(Ring::has_completions);
         let waits = || self.is_anything_queued() || self.unsubmitted() > 0 || started();
         self.polled > 0 && (news || (!self.leader && waits()))
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use littoral_platform::sharing::{Mapped, Ranges, Sharing};
 use littoral_platform::{
-    AnyRing, Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Region, Ring,
-    Span, Sqe, Stat, SyncKind, Tag,
+    AnyRing, Direct, Errno, Extent, Full, Geometry, Handle, LockKind, Op, OpenFlags, Read, Region,
+    Ring, Span, Sqe, Stat, SyncKind, Tag,
 };
 
 use super::held::{Held, Naming};
@@ -325,23 +325,10 @@ impl State {
 /// `HURRY`, if that would be a call.
 #[expect(clippy::inline_always, reason = "once an operation, and counted")]
 #[inline(always)]
-pub(crate) fn push_read<const HURRY: bool>(
-    ring: &mut AnyRing,
-    tag: Tag,
-    file: Handle,
-    at: u64,
-    span: Span,
-    region: Region,
-) -> bool {
+pub(crate) fn push_read<const HURRY: bool>(ring: &mut AnyRing, read: Read) -> bool {
     // SAFETY: as in `pump`: the span is that of a buffer which its caller puts into the slot that
     // the tag names, and the slot pins the file.
-    let pushed = unsafe {
-        if HURRY {
-            ring.push_read_inline(tag, file, at, span, region)
-        } else {
-            ring.push_read(tag, file, at, span, region)
-        }
-    };
+    let pushed = unsafe { if HURRY { ring.push_read_inline(read) } else { ring.push_read(read) } };
     pushed.is_ok()
 }
 

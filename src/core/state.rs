@@ -94,6 +94,8 @@ pub(crate) struct State {
     pub(crate) lone: Option<Lone>,
     /// Reads that have set out on the road and are counted nowhere yet.
     pub(crate) unsettled: u32,
+    /// It did not take the last read that was to set out.
+    pub(crate) ring_is_full: bool,
     /// The largest offset from which a read goes straight.
     pub(crate) straight_at_max: u64,
     /// The longest read that goes straight; an empty one does not.
@@ -139,6 +141,7 @@ impl State {
             ordinary_max: (limits.in_flight / 2).max(1),
             lone: None,
             unsettled: 0,
+            ring_is_full: false,
             straight_len_max: limits.bytes_per_call.min(STRAIGHT_MAX),
             straight_at_max: limits.offset_max.saturating_sub(STRAIGHT_MAX as u64),
             limits,

@@ -24,7 +24,7 @@
 use core::sync::atomic::Ordering;
 use core::task::Waker;
 
-use littoral_platform::{Cqe, RwFlags};
+use littoral_platform::{Cqe, Read, RwFlags};
 
 use super::Core;
 use super::apart::Lane;
@@ -79,7 +79,15 @@ impl Core {
         let mut state = self.lock();
         if !opened.is_closed() && state.opens_road() {
             let watched = state.leader || state.followers > 0;
-            let went = state.go_straight::<false>(opened.file, at, into, !watched);
+            state.ring_is_full = false;
+            let mut went = state.go_straight::<false>(opened.file, at, into, !watched);
+            if state.ring_is_full
+                && let Err(back) = went
+            {
+                // Its queue is full of what it has not been handed. What is new goes behind that.
+                state.submit();
+                went = state.go_straight::<false>(opened.file, at, back, false);
+            }
             if watched {
                 // Whoever waits has to hear of what is new, and so of the next one.
                 state.queue.road = 0;
@@ -242,7 +250,9 @@ impl State {
         }
         slot.entry = slot.entry.wrapping_add(1);
         let tag = slot_tag(index, slot);
-        if !push_read::<HURRY>(ring, tag, opened.readable, at, span, into.region()) {
+        let read = Read { tag, file: opened.readable, at, span, region: into.region() };
+        if !push_read::<HURRY>(ring, read) {
+            self.ring_is_full = true;
             return Err(into);
         }
         *free = slot.next;

@@ -204,6 +204,20 @@ impl Served {
         Arc::clone(self.files.get(name).expect("it was opened"))
     }
 
+    /// Reads and writes as if nobody else did: under a lock nobody does.
+    fn add(&self, handle: &str, at: &str, rounds: u64, owner: LockOwner) -> littoral::Result<()> {
+        let file = self.file(handle);
+        let (file, place) = (file.native()?, self.place(handle, at));
+        for _ in 0..rounds {
+            file.lock_range(7..8, LockKind::Exclusive, owner)?;
+            let before = place.load(Ordering::Relaxed);
+            thread::yield_now();
+            place.store(before + 1, Ordering::Relaxed);
+            file.unlock_range(7..8, owner)?;
+        }
+        Ok(())
+    }
+
     fn try_to(&mut self, words: &[&str]) -> littoral::Result<String> {
         Ok(match words {
             ["start"] => {
@@ -261,17 +275,8 @@ impl Served {
                 self.place(handle, at).store(value, Ordering::Release);
                 "stored".to_owned()
             }
-            // Reads and writes as if nobody else did: under a lock nobody does.
             ["add", handle, at, rounds, owner] => {
-                let file = self.file(handle);
-                let (file, place) = (file.native()?, self.place(handle, at));
-                for _ in 0..number(rounds) {
-                    file.lock_range(7..8, LockKind::Exclusive, owner_of(owner))?;
-                    let before = place.load(Ordering::Relaxed);
-                    thread::yield_now();
-                    place.store(before + 1, Ordering::Relaxed);
-                    file.unlock_range(7..8, owner_of(owner))?;
-                }
+                self.add(handle, at, number(rounds), owner_of(owner))?;
                 "added".to_owned()
             }
             // Past littoral, as any other code of the process would.

@@ -90,7 +90,8 @@ impl Figure {
 
 impl Plan {
     /// Reads the file, and keeps what has one of the texts of `only` in the workload's name and one
-    /// of those of `peers` in the peer's, or no peer for a lone `-`. Subjects and references always take part.
+    /// of those of `peers` in the peer's, or no peer for a lone `-`. Subjects and references always
+    /// take part.
     pub(crate) fn read(path: &Path, only: &[String], peers: &[String]) -> Result<Plan> {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let mut plan: Plan = toml::from_str(&text).with_context(|| path.display().to_string())?;
