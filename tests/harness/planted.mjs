@@ -115,9 +115,13 @@ export async function modelled(target) {
   return (await run('cargo', args, { env: modelEnv(target) })).status === 0;
 }
 
-/** Plants all of them, one after another; whether each was found. */
+/**
+ * Plants all of them, one after another; whether each was found. They are built in a folder of their
+ * own: cargo takes the copy for the tree that it is a copy of, and would run what was planted there.
+ */
 export async function plantAll(target) {
   const copy = join(target, 'planted');
+  const built = join(target, 'planted-build');
   rmSync(copy, { recursive: true, force: true });
   const own = (from) => !/(^|\/)(target|node_modules|report|dist|\.git)$/.test(from);
   // One by one: the copy lies inside of what is copied.
@@ -137,7 +141,7 @@ export async function plantAll(target) {
     const start = performance.now();
     const args = ['test', '--locked', '--package', planted.package, '--test', planted.test];
     const env =
-      planted.package === SHUTTLE.package ? modelEnv(target) : { CARGO_TARGET_DIR: target };
+      planted.package === SHUTTLE.package ? modelEnv(built) : { CARGO_TARGET_DIR: built };
     const lines = [];
     const onLine = (line) => lines.push(line);
     const options = { cwd: copy, env, onLine, quiet: true, quietSeconds: 300 };
