@@ -218,7 +218,10 @@ async fn different_intents_do_not_travel_together(ctx: &Ctx) -> Outcome {
             // Without such a thing they are plain writes.
             vec![(1 << 20, 7), (0, 30), (30, 10)]
         };
-        ensure_eq!(driver.trace().writes(), merged);
+        let mut writes = driver.trace().writes();
+        // What the file system turns out not to have is asked for again without it.
+        writes.dedup();
+        ensure_eq!(writes, merged);
     }
     Ok(())
 }
