@@ -256,6 +256,12 @@ impl Core {
                     self.pause(state, refusals, left)
                 } else {
                     // Another thread leads, or what is missing is for another thread to do.
+                    let again = state.leader && state.unsubmitted() > 0;
+                    refusals = if again { refusals + 1 } else { 0 };
+                    // What was refused just now is not what the leader waits for: nothing may be
+                    // there whose end would have it try again.
+                    let pause = again.then(|| Duration::from_micros(1 << refusals.min(10)));
+                    let left = left.into_iter().chain(pause).min();
                     self.follow(state, left)
                 };
                 continue;
