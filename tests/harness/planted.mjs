@@ -116,8 +116,9 @@ export async function modelled(target) {
 }
 
 /**
- * Plants all of them, one after another; whether each was found. They are built in a folder of their
- * own: cargo takes the copy for the tree that it is a copy of, and would run what was planted there.
+ * Plants all of them, one after another; whether each was found. They are built in a folder of
+ * their own: cargo takes the copy for the tree that it is a copy of, and would run what was planted
+ * there.
  */
 export async function plantAll(target) {
   const copy = join(target, 'planted');
