@@ -96,3 +96,28 @@ fn a_read_without_a_wait_is_left_to_the_ring() {
     }
     assert_eq!(bench.counted(), (0, 1));
 }
+
+/// The ring's queue holds a quarter of them. Those behind a full one go straight as well, once it
+/// was handed to the kernel, and none has to wait for a step to be pushed.
+#[test]
+fn more_than_the_queue_holds_go_straight_too() {
+    const READS: u64 = 1000;
+    let bench = Bench::new();
+    let (io, file) = (&bench.io, &bench.file);
+    // The second time there are slots that were used before, which is what going straight takes.
+    for _ in 0..2 {
+        let before = io.statistics();
+        let at = |number: u64| number % PAGES * PAGE as u64;
+        let reads: Vec<_> = (0..READS).map(|number| file.pread(at(number), page())).collect();
+        let all = io.statistics();
+        if before.pushed > bench.before.pushed {
+            assert_eq!(all.pushed - before.pushed, READS, "all were pushed before any step");
+            assert!(all.queued < READS / 2, "{} were not handed to the kernel", all.queued);
+        }
+        for (number, read) in (0..).zip(reads) {
+            let expected = [(number % PAGES).to_le_bytes()[0]; PAGE];
+            assert_eq!(wait(io, read).expect("it reads")[..], expected);
+        }
+    }
+    assert!(bench.counted().1 >= READS);
+}
